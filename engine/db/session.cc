@@ -1,0 +1,24 @@
+#include "engine/db/session.h"
+
+#include "engine/base/error.h"
+
+namespace understudy::db {
+
+std::unique_ptr<Session> Connect(const Endpoint& endpoint, const SessionOptions& options) {
+  return endpoint.engine() == Engine::kPostgres ? internal::ConnectPostgres(endpoint, options)
+                                                : internal::ConnectSqlite(endpoint, options);
+}
+
+std::optional<Value> Session::MaybeScalar(std::string_view sql, const Params& params) {
+  Result result = Query(sql, params);
+  if (result.rows.empty() || result.rows[0].empty()) return std::nullopt;
+  return std::move(result.rows[0][0]);
+}
+
+Value Session::Scalar(std::string_view sql, const Params& params) {
+  std::optional<Value> value = MaybeScalar(sql, params);
+  if (!value) throw Error(ErrorKind::kInternal, "no row from: " + std::string(sql));
+  return std::move(*value);
+}
+
+}  // namespace understudy::db

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/db/session.h"
+#include "harness/evidence/evidence.h"
+#include "harness/scenario/scenario.h"
+
+namespace understudy::harness {
+
+// The clients' own record of every write, in ledger.sqlite. Thread-safe. A pending line is on disk
+// (in the kernel's hands) before Pending returns, so before the write is sent.
+class Ledger {
+ public:
+  explicit Ledger(EvidenceWriter& evidence);
+
+  struct Write {
+    std::string client, database, operation, table;
+    std::int64_t txn = 0;
+    Json key, row;  // objects of text forms
+    Json key_after = nullptr;
+    bool hot = false;
+  };
+  std::int64_t Pending(const Write& write);
+  // `row`: what RETURNING gave back (null: as sent). `counter`: {"column", "value"} of a hot row.
+  void Settle(std::int64_t id, std::string_view state, const Json& row = nullptr,
+              std::string_view sqlstate = "", std::string_view message = "",
+              const Json& counter = nullptr);
+
+  struct Operation {
+    std::string client, kind, operation, database, statement, outcome, sqlstate, message;
+    double started_ms = 0, duration_ms = 0;
+    bool expected = false;
+  };
+  void Did(const Operation& operation);  // buffered; Flush writes it
+  void Flush();
+
+  EvidenceWriter& evidence() { return evidence_; }
+  db::Session& session() { return *session_; }
+  std::mutex& mutex() { return mutex_; }
+
+ private:
+  EvidenceWriter& evidence_;
+  std::unique_ptr<db::Session> session_;
+  std::mutex mutex_;
+  std::vector<Operation> operations_;
+};
+
+// What an actor sees of the run.
+struct ActorContext {
+  Ledger& ledger;
+  std::map<std::string, db::Endpoint> databases;
+  std::uint64_t seed = 1;
+  std::size_t client_offset = 0;  // so that client names never clash between workloads
+};
+
+// Anything that acts beside the migration. Owns its threads; they are joined in Stop().
+class Actor {
+ public:
+  virtual ~Actor() = default;
+  virtual void Start() = 0;
+  // Ends it and writes its last event ("workload"/"fault"). A client that died in the middle says
+  // so there. Safe to call twice.
+  virtual void Stop() = 0;
+};
+
+// A workload of the scenario. Before Start returns, every client is connected and has read what it
+// needs of the catalog. Errors: kInvalidSpec (a table that is not there), kUnavailable.
+std::unique_ptr<Actor> MakeWorkload(const WorkloadSpec& spec, const ActorContext& context);
+
+// The step {"mutate"}: `options` {on, writes | seconds, tables}; ledgered writers until done.
+void Mutate(const Json& options, const ActorContext& context);
+
+// A fault that acts from outside the engine: hold-transaction (the rest is a later issue). Strike()
+// begins it and returns once it holds; it ends by itself after for_ms, or in Stop().
+class Fault : public Actor {
+ public:
+  virtual void Strike() = 0;
+};
+std::unique_ptr<Fault> MakeFault(const FaultSpec& spec, const ActorContext& context);
+
+// After the last step: reads the present row of every key that the ledger knows into `observed`.
+// Keys are looked up by the columns that they name, renamed through `map` ({"old": "new"} by
+// TABLE.COLUMN); what cannot be read is there with its reason.
+void Observe(const ActorContext& context, const std::map<std::string, std::string>& map);
+
+}  // namespace understudy::harness
