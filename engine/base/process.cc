@@ -190,7 +190,7 @@ fs::path FindProgram(std::string_view program) {
   return {};
 }
 
-Outcome Run(const Command& command, const std::function<bool()>& stop) {
+Outcome RunCommand(const Command& command, const std::function<bool()>& stop) {
   const Prepared prepared = Prepare(command);
   std::array<int, 2> in = Pipe();
   std::array<int, 2> out = Pipe();

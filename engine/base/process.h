@@ -39,7 +39,7 @@ struct Outcome {
 
 // Runs to the end. Error(kEnvironment) when the program cannot be started at all.
 // `stop`, if given, is asked about ten times a second; true ends the group.
-Outcome Run(const Command& command, const std::function<bool()>& stop = {});
+Outcome RunCommand(const Command& command, const std::function<bool()>& stop = {});
 
 // A child that goes on beside us, in a process group of its own. The destructor kills it, and so
 // does the kernel when the THREAD that started it ends (PR_SET_PDEATHSIG): start it from a thread
