@@ -101,8 +101,8 @@ fs::path ShippedPath(std::string_view relative) {
   for (const fs::path& candidate : {root / relative, root / "reports" / relative}) {
     if (fs::exists(candidate, ignored)) return candidate;
   }
-  throw Error(ErrorKind::kEnvironment, "'" + std::string(relative) +
-                                           "' is missing: neither " + installed.string() +
+  throw Error(ErrorKind::kEnvironment, "'" + std::string(relative) + "' is missing: neither " +
+                                           installed.string() +
                                            " nor the source tree has it; install understudy again");
 }
 

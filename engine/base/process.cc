@@ -113,7 +113,8 @@ void Close(int& fd) {
 std::array<int, 2> Pipe() {
   std::array<int, 2> fds{};
   if (::pipe2(fds.data(), O_CLOEXEC) != 0) {
-    throw Error(ErrorKind::kEnvironment, std::string("cannot make a pipe: ") + std::strerror(errno));
+    throw Error(ErrorKind::kEnvironment,
+                std::string("cannot make a pipe: ") + std::strerror(errno));
   }
   return fds;
 }

@@ -17,20 +17,20 @@ namespace understudy {
 // own (so that a deadline or a fault ends everything that it started), another user, and pipes
 // on chosen descriptors.
 struct Command {
-  std::vector<std::string> argv;            // argv[0] is searched in PATH
-  std::map<std::string, std::string> environment;  // added to ours
-  std::vector<std::string> unset;           // taken out of ours
-  std::filesystem::path folder;             // "" = ours
-  std::string user;                         // "" = ours; needs root
-  std::string input;                        // given on stdin, then closed; "" = /dev/null
+  std::vector<std::string> argv;                      // argv[0] is searched in PATH
+  std::map<std::string, std::string> environment;     // added to ours
+  std::vector<std::string> unset;                     // taken out of ours
+  std::filesystem::path folder;                       // "" = ours
+  std::string user;                                   // "" = ours; needs root
+  std::string input;                                  // given on stdin, then closed; "" = /dev/null
   std::optional<std::chrono::milliseconds> deadline;  // then the whole group is ended
   // Called for every complete line of stdout and stderr (which = 1, 2) as it comes.
   std::function<void(int which, std::string_view line)> on_line;
-  std::size_t keep_bytes = 1U << 20U;       // of stdout and of stderr each; the rest is dropped
+  std::size_t keep_bytes = 1U << 20U;  // of stdout and of stderr each; the rest is dropped
 };
 
 struct Outcome {
-  int exit_status = -1;     // 128 + signal when a signal ended it
+  int exit_status = -1;  // 128 + signal when a signal ended it
   bool deadline_passed = false;
   std::string out;
   std::string err;
@@ -47,8 +47,7 @@ Outcome RunCommand(const Command& command, const std::function<bool()>& stop = {
 class Child {
  public:
   // `channels`: pairs {descriptor in the child, our descriptor to give it}; ours are not closed.
-  static Child Start(const Command& command,
-                     const std::vector<std::pair<int, int>>& channels = {},
+  static Child Start(const Command& command, const std::vector<std::pair<int, int>>& channels = {},
                      const std::filesystem::path& output_file = {});
   Child(Child&& other) noexcept;
   Child& operator=(Child&& other) noexcept;
@@ -56,7 +55,7 @@ class Child {
 
   pid_t pid() const { return pid_; }
   bool Running();
-  void Signal(int signal);                  // to the whole group; nothing when it is gone
+  void Signal(int signal);  // to the whole group; nothing when it is gone
   // 128 + signal when a signal ended it; nullopt when it still runs after `timeout`.
   std::optional<int> Wait(std::chrono::milliseconds timeout);
 

@@ -33,7 +33,7 @@ bool IsConninfo(std::string_view text) {
   while (!keyword.empty() && keyword.back() == ' ') keyword.remove_suffix(1);
   while (!keyword.empty() && keyword.front() == ' ') keyword.remove_prefix(1);
   const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> known(PQconndefaults(),
-                                                                           PQconninfoFree);
+                                                                             PQconninfoFree);
   for (const PQconninfoOption* option = known.get();
        option != nullptr && option->keyword != nullptr; ++option) {
     if (keyword == option->keyword) return true;
@@ -82,8 +82,8 @@ Endpoint Endpoint::Parse(std::string_view text, const fs::path& folder) {
     const std::string name(text.substr(4));
     const char* value = std::getenv(name.c_str());
     if (value == nullptr || *value == '\0') {
-      throw Error(ErrorKind::kInvalidSpec, "the environment variable " + name +
-                                               " is not set; it must hold an endpoint");
+      throw Error(ErrorKind::kInvalidSpec,
+                  "the environment variable " + name + " is not set; it must hold an endpoint");
     }
     if (StartsWith(value, "env:")) {
       throw Error(ErrorKind::kInvalidSpec, "env:" + name + " names another env:");
@@ -114,10 +114,11 @@ Endpoint Endpoint::Parse(std::string_view text, const fs::path& folder) {
   if (IsSqlitePath(text)) {
     return Sqlite(folder.empty() ? fs::path(text) : (folder / text).lexically_normal());
   }
-  throw Error(ErrorKind::kInvalidSpec,
-              "not an endpoint: '" + Redact(text) +
-                  "'; allowed: postgres://…, a libpq conninfo (host=… dbname=…), sqlite:PATH, a path "
-                  "that ends in .db, .sqlite or .sqlite3, env:NAME");
+  throw Error(
+      ErrorKind::kInvalidSpec,
+      "not an endpoint: '" + Redact(text) +
+          "'; allowed: postgres://…, a libpq conninfo (host=… dbname=…), sqlite:PATH, a path "
+          "that ends in .db, .sqlite or .sqlite3, env:NAME");
 }
 
 Endpoint Endpoint::Sqlite(fs::path file) {
@@ -200,11 +201,20 @@ std::string Endpoint::Redacted() const {
 
 std::map<std::string, std::string> Endpoint::Environment() const {
   static const std::map<std::string, std::string> kVariables = {
-      {"host", "PGHOST"},          {"hostaddr", "PGHOSTADDR"}, {"port", "PGPORT"},
-      {"user", "PGUSER"},          {"password", "PGPASSWORD"}, {"dbname", "PGDATABASE"},
-      {"passfile", "PGPASSFILE"},  {"sslmode", "PGSSLMODE"},   {"options", "PGOPTIONS"},
-      {"sslrootcert", "PGSSLROOTCERT"}, {"sslcert", "PGSSLCERT"}, {"sslkey", "PGSSLKEY"},
-      {"service", "PGSERVICE"},    {"connect_timeout", "PGCONNECT_TIMEOUT"},
+      {"host", "PGHOST"},
+      {"hostaddr", "PGHOSTADDR"},
+      {"port", "PGPORT"},
+      {"user", "PGUSER"},
+      {"password", "PGPASSWORD"},
+      {"dbname", "PGDATABASE"},
+      {"passfile", "PGPASSFILE"},
+      {"sslmode", "PGSSLMODE"},
+      {"options", "PGOPTIONS"},
+      {"sslrootcert", "PGSSLROOTCERT"},
+      {"sslcert", "PGSSLCERT"},
+      {"sslkey", "PGSSLKEY"},
+      {"service", "PGSERVICE"},
+      {"connect_timeout", "PGCONNECT_TIMEOUT"},
       {"target_session_attrs", "PGTARGETSESSIONATTRS"},
   };
   std::map<std::string, std::string> environment;

@@ -33,9 +33,9 @@ class Endpoint {
   Endpoint WithDatabase(const std::string& name) const;
   Endpoint WithSetting(const std::string& keyword, const std::string& value) const;
 
-  std::string Conninfo() const;      // for libpq; holds the password
-  std::string Uri() const;           // postgresql://… or sqlite:PATH; holds the password
-  std::string Redacted() const;      // Uri() without it: for people
+  std::string Conninfo() const;  // for libpq; holds the password
+  std::string Uri() const;       // postgresql://… or sqlite:PATH; holds the password
+  std::string Redacted() const;  // Uri() without it: for people
   // PGHOST, PGPORT, … for the client tools, so that no password stands on a command line.
   std::map<std::string, std::string> Environment() const;
 

@@ -87,8 +87,8 @@ class PgSession final : public Session {
 #endif
     } catch (const std::exception& error) {
       std::string why = Trimmed(error.what());
-      throw Error(ErrorKind::kUnavailable,
-                  "cannot connect to " + endpoint.Redacted() + ": " + why, "08001");
+      throw Error(ErrorKind::kUnavailable, "cannot connect to " + endpoint.Redacted() + ": " + why,
+                  "08001");
     }
     notices_ = std::make_unique<Notices>(*connection_);
     facts_.engine = Engine::kPostgres;
@@ -96,8 +96,7 @@ class PgSession final : public Session {
     pid_ = connection_->backendpid();
     if (facts_.version < kOldestVersion) {
       throw Error(ErrorKind::kUnsupported,
-                  endpoint.Redacted() + " is PostgreSQL " +
-                      std::to_string(facts_.version / 10000) +
+                  endpoint.Redacted() + " is PostgreSQL " + std::to_string(facts_.version / 10000) +
                       "; understudy works with 12 and newer: upgrade the server first");
     }
     Setup(options);
@@ -276,10 +275,10 @@ class PgSession final : public Session {
       out.reserve(to.columns.size());
       for (pqxx::row::size_type i = 0; i < columns; ++i) {
         const auto field = row[i];
-        out.push_back(field.is_null()
-                          ? Value::Null()
-                          : Value::Text(std::string(field.c_str(),
-                                                    static_cast<std::size_t>(field.size()))));
+        out.push_back(
+            field.is_null()
+                ? Value::Null()
+                : Value::Text(std::string(field.c_str(), static_cast<std::size_t>(field.size()))));
       }
     }
     to.affected = static_cast<std::int64_t>(from.affected_rows());
@@ -325,8 +324,7 @@ class PgSession final : public Session {
       // PREPARE TRANSACTION ends it, PREPARE name AS does not: ask.
       in_transaction_ = false;
       pqxx::nontransaction tx(*connection_);
-      in_transaction_ =
-          tx.exec("SELECT now() <> statement_timestamp()")[0][0].template as<bool>();
+      in_transaction_ = tx.exec("SELECT now() <> statement_timestamp()")[0][0].template as<bool>();
     }
     sending_.clear();
   }
@@ -356,7 +354,9 @@ class PgSession final : public Session {
       if (was_commit) {
         return Error(ErrorKind::kAmbiguous,
                      "the connection was lost while COMMIT was under way: it may have happened or "
-                     "not: " + Trimmed(std::move(text)), "40003");
+                     "not: " +
+                         Trimmed(std::move(text)),
+                     "40003");
       }
       return Error(ErrorKind::kUnavailable, "the connection was lost: " + Trimmed(std::move(text)),
                    "08006");

@@ -62,7 +62,7 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // One statement with its parameters ($1, $2 in PostgreSQL; ?1, ?2 in SQLite). PostgreSQL takes
+  // One statement with its parameters ($1, $2; SQLite takes ?1, ?2 as well). PostgreSQL takes
   // kBlob parameters as bytea.
   virtual Result Query(std::string_view sql, const Params& params = {}) = 0;
   // SQL without parameters or rows; PostgreSQL takes several statements (one implicit

@@ -114,7 +114,8 @@ class SqliteSession final : public Session {
 
  private:
   static Error Translated(const SQLite::Exception& e) {
-    const int extended = e.getExtendedErrorCode() != 0 ? e.getExtendedErrorCode() : e.getErrorCode();
+    const int extended =
+        e.getExtendedErrorCode() != 0 ? e.getExtendedErrorCode() : e.getErrorCode();
     const std::string code = std::to_string(extended);
     switch (extended & 0xff) {
       case SQLITE_BUSY:
@@ -158,9 +159,13 @@ class SqliteSession final : public Session {
   }
 
   static void Bind(SQLite::Statement& statement, const Params& params) {
-    int index = 0;
+    int number = 0;
     for (const Value& value : params) {
-      ++index;
+      ++number;
+      // $1 is a name to SQLite, numbered by its first appearance: bind it by that name, so that
+      // one text with $1, $2 serves both engines.
+      const int named = statement.getIndex(("$" + std::to_string(number)).c_str());
+      const int index = named > 0 ? named : number;
       switch (value.storage) {
         case Storage::kNull:
           statement.bind(index);

@@ -94,7 +94,8 @@ Cluster& TheCluster() {
 
 bool Required(const std::string& what) {
   const char* all = std::getenv("UNDERSTUDY_REQUIRE");
-  return all != nullptr && ("," + std::string(all) + ",").find("," + what + ",") != std::string::npos;
+  return all != nullptr &&
+         ("," + std::string(all) + ",").find("," + what + ",") != std::string::npos;
 }
 
 bool HavePostgres() { return TheCluster().up(); }
@@ -133,7 +134,9 @@ SqliteFile::~SqliteFile() {
   fs::remove_all(folder_, ignored);
 }
 
-db::Endpoint SqliteFile::endpoint() const { return db::Endpoint::Sqlite(fs::path(folder_) / "test.db"); }
+db::Endpoint SqliteFile::endpoint() const {
+  return db::Endpoint::Sqlite(fs::path(folder_) / "test.db");
+}
 
 std::unique_ptr<db::Session> SqliteFile::Connect(db::SessionOptions options) const {
   options.create = true;

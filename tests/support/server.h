@@ -50,9 +50,9 @@ class SqliteFile {
 
 }  // namespace understudy::testing
 
-#define NEED_POSTGRES()                                                                 \
-  if (!::understudy::testing::HavePostgres()) {                                         \
-    if (::understudy::testing::Required("postgres"))                                    \
-      FAIL() << "UNDERSTUDY_REQUIRE names postgres, and no server could be started";    \
-    GTEST_SKIP() << "no PostgreSQL server binaries on this machine";                    \
+#define NEED_POSTGRES()                                                              \
+  if (!::understudy::testing::HavePostgres()) {                                      \
+    if (::understudy::testing::Required("postgres"))                                 \
+      FAIL() << "UNDERSTUDY_REQUIRE names postgres, and no server could be started"; \
+    GTEST_SKIP() << "no PostgreSQL server binaries on this machine";                 \
   }

@@ -43,8 +43,8 @@ TEST(ErrorTest, OnlyUnavailableAndConflictMayBeRetried) {
   EXPECT_TRUE(IsRetryable(ErrorKind::kConflict));
   for (const ErrorKind kind :
        {ErrorKind::kInvalidSpec, ErrorKind::kUnsupported, ErrorKind::kConstraint,
-        ErrorKind::kMismatch, ErrorKind::kAmbiguous, ErrorKind::kCancelled,
-        ErrorKind::kEnvironment, ErrorKind::kInternal}) {
+        ErrorKind::kMismatch, ErrorKind::kAmbiguous, ErrorKind::kCancelled, ErrorKind::kEnvironment,
+        ErrorKind::kInternal}) {
     EXPECT_FALSE(IsRetryable(kind)) << ErrorKindName(kind);
     EXPECT_EQ(ErrorKindFromName(ErrorKindName(kind)), kind);
   }

@@ -26,8 +26,9 @@ TEST(PgSession, GivesTypedRowsAndTakesParameters) {
   NEED_POSTGRES();
   const testing_database database;
   const auto session = database.Connect();
-  const Result result = session->Query("SELECT $1::int + 1, $2::text, NULL, $3::bytea",
-                                       {Value::Integer(41), Value::Text(""), Value::Blob(std::string("\0\xff", 2))});
+  const Result result =
+      session->Query("SELECT $1::int + 1, $2::text, NULL, $3::bytea",
+                     {Value::Integer(41), Value::Text(""), Value::Blob(std::string("\0\xff", 2))});
   EXPECT_EQ(result.rows[0][0].AsInteger(), 42);
   EXPECT_FALSE(result.rows[0][1].is_null());
   EXPECT_EQ(result.rows[0][1].text, "");
@@ -41,7 +42,10 @@ TEST(PgSession, GivesTypedRowsAndTakesParameters) {
 TEST(PgSession, RefusesNulInText) {
   NEED_POSTGRES();
   const testing_database database;
-  EXPECT_EQ(ErrorOf([&] { database.Connect()->Query("SELECT $1::text", {Value::Text(std::string("a\0b", 3))}); }).code(), "22021");
+  EXPECT_EQ(ErrorOf([&] {
+              database.Connect()->Query("SELECT $1::text", {Value::Text(std::string("a\0b", 3))});
+            }).code(),
+            "22021");
 }
 
 TEST(PgSession, TellsErrorKindsApart) {
@@ -120,15 +124,15 @@ TEST(PgSession, StreamsRows) {
   NEED_POSTGRES();
   const testing_database database;
   std::int64_t sum = 0;
-  database.Connect()->ForEachRow("SELECT i FROM generate_series(1, $1::int) AS i", {Value::Integer(4999)},
+  database.Connect()->ForEachRow("SELECT i FROM generate_series(1, $1::int) AS i",
+                                 {Value::Integer(4999)},
                                  [&](const Row& row) { sum += row[0].AsInteger(); });
   EXPECT_EQ(sum, 4999 * 5000 / 2);
 }
 
 TEST(PgSession, CannotConnectSaysWhereWithoutThePassword) {
-  const Error error = ErrorOf([] {
-    Connect(Endpoint::Parse("postgres://bob:verysecret@127.0.0.1:1/x"));
-  });
+  const Error error =
+      ErrorOf([] { Connect(Endpoint::Parse("postgres://bob:verysecret@127.0.0.1:1/x")); });
   EXPECT_EQ(error.kind(), ErrorKind::kUnavailable);
   EXPECT_THAT(error.what(), HasSubstr("bob:***@127.0.0.1:1/x"));
   EXPECT_THAT(error.what(), ::testing::Not(HasSubstr("verysecret")));
@@ -137,9 +141,11 @@ TEST(PgSession, CannotConnectSaysWhereWithoutThePassword) {
 TEST(SqliteSession, KeepsStorageClasses) {
   const SqliteFile file;
   const auto session = file.Connect();
-  const Row row = session->Query("SELECT ?1, ?2, ?3, ?4, ?5, 9223372036854775807",
-                                 {Value::Null(), Value::Integer(-1), Value::Real(0.1),
-                                  Value::Text(std::string("a\0b", 3)), Value::Blob("")}).rows[0];
+  const Row row = session
+                      ->Query("SELECT ?1, ?2, ?3, ?4, ?5, 9223372036854775807",
+                              {Value::Null(), Value::Integer(-1), Value::Real(0.1),
+                               Value::Text(std::string("a\0b", 3)), Value::Blob("")})
+                      .rows[0];
   EXPECT_EQ(row[0], Value::Null());
   EXPECT_EQ(row[1], Value::Integer(-1));
   EXPECT_EQ(row[2], Value::Real(0.1));
@@ -152,13 +158,22 @@ TEST(SqliteSession, CountsWhatAStatementTouched) {
   const SqliteFile file;
   const auto session = file.Connect();
   session->Execute("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
-  EXPECT_EQ(session->Query("UPDATE t SET id = id + 10 WHERE id > ?1", {Value::Integer(1)}).affected, 1);
+  EXPECT_EQ(session->Query("UPDATE t SET id = id + 10 WHERE id > ?1", {Value::Integer(1)}).affected,
+            1);
   EXPECT_EQ(session->Query("DELETE FROM t WHERE id = 99").affected, 0);
   session->Begin();
   EXPECT_TRUE(session->InTransaction());
   session->Execute("DELETE FROM t");
   session->Rollback();
   EXPECT_EQ(session->Scalar("SELECT count(*) FROM t").AsInteger(), 2);
+}
+
+TEST(SqliteSession, TakesDollarParametersInAnyOrder) {
+  const SqliteFile file;
+  const Row row =
+      file.Connect()->Query("SELECT $2, $1", {Value::Text("one"), Value::Text("two")}).rows[0];
+  EXPECT_EQ(row[0].text, "two");
+  EXPECT_EQ(row[1].text, "one");
 }
 
 TEST(SqliteSession, BusyIsAConflict) {
@@ -172,7 +187,8 @@ TEST(SqliteSession, BusyIsAConflict) {
 }
 
 TEST(SqliteSession, AnAbsentFileIsUnavailable) {
-  EXPECT_EQ(ErrorOf([] { Connect(Endpoint::Sqlite("/nonexistent/x.db")); }).kind(), ErrorKind::kUnavailable);
+  EXPECT_EQ(ErrorOf([] { Connect(Endpoint::Sqlite("/nonexistent/x.db")); }).kind(),
+            ErrorKind::kUnavailable);
 }
 
 TEST(Endpoint, ReadsEveryForm) {
@@ -181,7 +197,8 @@ TEST(Endpoint, ReadsEveryForm) {
   EXPECT_EQ(Endpoint::Parse("sqlite:x/y", "/base").file(), "/base/x/y");
   EXPECT_EQ(Endpoint::Parse("a.sqlite3").engine(), Engine::kSqlite);
   EXPECT_EQ(ErrorOf([] { Endpoint::Parse("nonsense"); }).kind(), ErrorKind::kInvalidSpec);
-  const Endpoint socket = Endpoint::Postgres({{"host", "/tmp/s"}, {"user", "a b"}, {"dbname", "d/x"}});
+  const Endpoint socket =
+      Endpoint::Postgres({{"host", "/tmp/s"}, {"user", "a b"}, {"dbname", "d/x"}});
   const Endpoint again = Endpoint::Parse(socket.Uri());
   EXPECT_EQ(again.settings(), socket.settings());
   EXPECT_EQ(Endpoint::Parse(socket.Conninfo()).settings(), socket.settings());

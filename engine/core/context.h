@@ -1,0 +1,60 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "engine/base/json.h"
+#include "engine/core/spec.h"
+
+namespace understudy::core {
+
+// Something that happened in the engine. `kind` is one of phase, point, statement, held, output,
+// progress, log; the keys of `data` are those of the evidence of the same kind.
+struct Event {
+  std::string_view kind;
+  const Json& data;
+};
+
+// Is told what happens, where it happens, on the thread that does it: it feeds progress bars, the
+// observer's clock and the white-box faults. At a point, a throw is a failure at that point, a
+// block is a slow point.
+class Probe {
+ public:
+  virtual ~Probe() = default;
+  virtual void OnEvent(const Event& event) = 0;
+};
+
+// What a strategy sees of the world around it.
+class Context {
+ public:
+  // `probe` and `stop` may be empty; both outlive the context.
+  Context(const Spec& spec, Probe* probe, std::function<bool()> stop, bool rehearsal)
+      : spec_(spec), probe_(probe), stop_(std::move(stop)), rehearsal_(rehearsal) {}
+
+  const Spec& spec() const { return spec_; }
+  // True in a scenario: what would refuse to touch production may be tried here.
+  bool rehearsal() const { return rehearsal_; }
+
+  // Passes a point of the table. Error(kInternal) when it is not in the table.
+  void At(std::string_view point, Json attributes = Json::object()) const;
+  // Tells an event; "migration" and "phase" are added.
+  void Tell(std::string_view kind, Json data) const;
+  void Log(std::string_view level, std::string_view text) const;
+
+  // Throws Error(kCancelled) when somebody asked to stop. Called between units of work.
+  void ThrowIfStopped() const;
+  bool stopped() const { return stop_ && stop_(); }
+
+  void set_phase(std::string_view phase) { phase_ = phase; }
+  const std::string& phase() const { return phase_; }
+
+ private:
+  const Spec& spec_;
+  Probe* probe_;
+  std::function<bool()> stop_;
+  bool rehearsal_;
+  std::string phase_;
+};
+
+}  // namespace understudy::core

@@ -1,0 +1,461 @@
+#include "engine/core/lifecycle.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "engine/base/clock.h"
+#include "engine/base/error.h"
+#include "engine/base/random.h"
+
+namespace understudy::core {
+namespace {
+
+constexpr int kMostAttempts = 8;  // of a unit of work before cutover
+constexpr std::chrono::milliseconds kFirstPause{100};
+constexpr std::chrono::milliseconds kLongestPause{5000};
+
+// How far the phases have come: the number of phases of kOrder that are done.
+constexpr Phase kOrder[] = {Phase::kPrepare, Phase::kSync,   Phase::kDrain,
+                            Phase::kCutover, Phase::kVerify, Phase::kCleanup};
+
+int DonePhases(State state) {
+  switch (state) {
+    case State::kSyncing:
+      return 1;
+    case State::kReady:
+      return 3;
+    case State::kCutOver:
+      return 4;
+    case State::kVerified:
+      return 5;
+    case State::kCleaned:
+      return 6;
+    default:
+      return 0;  // none, preparing, rolled back, reset: from the start
+  }
+}
+
+std::string NextVerb(State state) {
+  switch (state) {
+    case State::kNone:
+    case State::kReset:
+    case State::kPreparing:
+      return "migrate prepare";
+    case State::kSyncing:
+      return "migrate sync";
+    case State::kReady:
+      return "migrate cutover";
+    case State::kCutOver:
+      return "migrate verify";
+    case State::kVerified:
+      return "migrate cleanup";
+    case State::kFailed:
+      return "migrate run";
+    case State::kAmbiguous:
+      return "migrate status";
+    default:
+      return "";
+  }
+}
+
+// Where a failed migration goes on.
+State ResumeState(const JournalRecord& record) {
+  if (record.state != State::kFailed && record.state != State::kAmbiguous) return record.state;
+  return StateFromName(record.detail.value("was", "none"));
+}
+
+}  // namespace
+
+std::string_view OutcomeName(PhaseOutcome::Kind kind) {
+  switch (kind) {
+    case PhaseOutcome::Kind::kDone:
+      return "done";
+    case PhaseOutcome::Kind::kNothing:
+      return "nothing";
+    case PhaseOutcome::Kind::kRefused:
+      return "refused";
+    case PhaseOutcome::Kind::kFailed:
+      return "failed";
+    case PhaseOutcome::Kind::kAmbiguous:
+      return "ambiguous";
+    case PhaseOutcome::Kind::kInterrupted:
+      break;
+  }
+  return "interrupted";
+}
+
+Json Status::ToJson() const {
+  return {{"strategy", strategy},
+          {"state", StateName(state)},
+          {"in_service", OwnerName(of_strategy.in_service)},
+          {"rows_done", of_strategy.rows_done},
+          {"rows_total", of_strategy.rows_total ? Json(*of_strategy.rows_total) : Json(nullptr)},
+          {"pending_writes", of_strategy.pending_writes},
+          {"backup", of_strategy.backup},
+          {"rollback_points", of_strategy.rollback_points},
+          {"blocking", of_strategy.blocking},
+          {"detail", of_strategy.detail},
+          {"message", message},
+          {"next", next}};
+}
+
+Lifecycle::Lifecycle(const Spec& spec, const Registry& registry, Options options)
+    : spec_(spec),
+      options_(std::move(options)),
+      context_(spec, options_.probe, options_.stop, options_.rehearsal),
+      migration_(registry.Find(spec.strategy).make(context_)),
+      capabilities_(migration_->Capabilities()) {}
+
+Lifecycle::~Lifecycle() = default;
+
+Plan Lifecycle::MakePlan() {
+  context_.set_phase("plan");
+  Plan plan = migration_->MakePlan();
+  if (plan.next.empty()) plan.next = plan.can_run() ? NextVerb(Load().state) : "";
+  return plan;
+}
+
+// The journal's record, or that of a migration that has not begun.
+JournalRecord Lifecycle::Load() {
+  const auto session =
+      db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
+  const auto record = Journal(*session, spec_.id).Load();
+  if (!record) return {spec_.strategy, spec_.digest, State::kNone, 0, Json::object()};
+  return *record;
+}
+
+void Lifecycle::SetState(State state, const Json& detail) {
+  const auto session =
+      db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
+  Journal journal(*session, spec_.id);
+  if (!journal.Exists()) return;  // cleaned up or never begun
+  journal.SetState(state, detail);
+}
+
+// Every phase runs inside this: it tells begin and end, and turns an exception into a value that
+// says what is safe now.
+PhaseOutcome Lifecycle::Guarded(Phase phase, const std::function<PhaseOutcome()>& work) {
+  const std::string name(PhaseName(phase));
+  context_.set_phase(name);
+  context_.Tell("phase", {{"status", "begin"}});
+  const auto started = SteadyClock::now();
+  PhaseOutcome outcome;
+  ErrorKind kind = ErrorKind::kInternal;
+  std::string code;
+  try {
+    outcome = work();
+  } catch (const Error& error) {
+    kind = error.kind();
+    code = error.code();
+    outcome.message = error.what();
+    outcome.kind = PhaseOutcome::Kind::kFailed;
+    if (kind == ErrorKind::kUnsupported || kind == ErrorKind::kInvalidSpec || code == "locked") {
+      outcome.kind = PhaseOutcome::Kind::kRefused;
+    } else if (kind == ErrorKind::kAmbiguous) {
+      outcome.kind = PhaseOutcome::Kind::kAmbiguous;
+    } else if (kind == ErrorKind::kCancelled && code == "stop") {
+      outcome.kind = PhaseOutcome::Kind::kInterrupted;
+    }
+  } catch (const std::exception& error) {
+    outcome.kind = PhaseOutcome::Kind::kFailed;
+    outcome.message = error.what();
+  }
+  if (outcome.kind == PhaseOutcome::Kind::kFailed ||
+      outcome.kind == PhaseOutcome::Kind::kAmbiguous) {
+    try {  // remember it where everybody can see; the phase can be run again from there
+      const JournalRecord before = Load();
+      if (before.state != State::kNone) {
+        const bool ambiguous = outcome.kind == PhaseOutcome::Kind::kAmbiguous;
+        SetState(ambiguous ? State::kAmbiguous : State::kFailed,
+                 {{"was", StateName(ResumeState(before))},
+                  {"phase", name},
+                  {"message", outcome.message}});
+      }
+    } catch (const std::exception& error) {
+      outcome.message +=
+          " (and the journal could not be written: " + std::string(error.what()) + ")";
+    }
+  }
+  try {
+    outcome.state = Load().state;
+  } catch (const std::exception&) {  // the database is away: the message says why
+    outcome.state = outcome.ok() ? State::kNone : State::kFailed;
+  }
+  if (outcome.next.empty()) outcome.next = NextVerb(outcome.state);
+  Json end = {{"status", "end"},
+              {"outcome", OutcomeName(outcome.kind)},
+              {"message", outcome.message},
+              {"duration_ms", MillisecondsSince(started)}};
+  if (!outcome.ok()) end.update({{"kind", ErrorKindName(kind)}, {"code", code}});
+  context_.Tell("phase", end);
+  return outcome;
+}
+
+PhaseOutcome Lifecycle::RunThrough(Phase through) {
+  PhaseOutcome outcome;
+  if (through == Phase::kPlan) {
+    return Guarded(Phase::kPlan, [&]() -> PhaseOutcome {
+      const Plan plan = MakePlan();
+      if (plan.can_run()) return {};
+      return {PhaseOutcome::Kind::kRefused, State::kNone,
+              plan.refused[0].object + ": " + plan.refused[0].why, ""};
+    });
+  }
+  std::unique_ptr<MigrationLock> lock;
+  State state = State::kNone;
+  outcome = Guarded(Phase::kPlan, [&]() -> PhaseOutcome {
+    lock = std::make_unique<MigrationLock>(spec_.Target(), spec_.id);
+    JournalRecord record = Load();
+    if (record.state == State::kAmbiguous) {
+      switch (migration_->WhoOwns()) {
+        case Owner::kNew:
+          SetState(record.state = State::kCutOver);
+          break;
+        case Owner::kOld:
+          SetState(record.state = State::kReady);
+          break;
+        case Owner::kUnknown:
+          return {PhaseOutcome::Kind::kAmbiguous, record.state,
+                  "it is still not known which side is in service; nothing was changed. " +
+                      record.detail.value("message", ""),
+                  "migrate status"};
+      }
+    }
+    state = ResumeState(record);
+    const bool begun = DonePhases(state) > 0 || state == State::kPreparing;
+    if (begun && record.digest != spec_.digest) {
+      return {PhaseOutcome::Kind::kRefused, record.state,
+              "the migration file has changed since '" + spec_.id +
+                  "' was begun; nothing was done. Put the old file back, or give up what was begun "
+                  "with: understudy migrate reset",
+              "migrate reset"};
+    }
+    if (!begun) {
+      const Plan plan = migration_->MakePlan();
+      if (!plan.can_run()) {
+        return {PhaseOutcome::Kind::kRefused, record.state,
+                plan.refused[0].object + ": " + plan.refused[0].why, "migrate plan"};
+      }
+    }
+    return {};
+  });
+  if (!outcome.ok()) return outcome;
+
+  bool any = false;
+  for (const Phase phase : kOrder) {
+    if (phase > through) break;
+    const auto index = static_cast<int>(&phase - kOrder);
+    if (index < DonePhases(state)) continue;
+    if (phase == Phase::kDrain) continue;  // part of sync here, and again inside cutover
+    any = true;
+    outcome = Guarded(phase, [&]() -> PhaseOutcome {
+      switch (phase) {
+        case Phase::kPrepare:
+          DoPrepare();
+          break;
+        case Phase::kSync:
+          DoSync();
+          break;
+        case Phase::kCutover:
+          DoCutover();
+          break;
+        case Phase::kVerify:
+          DoVerify();
+          break;
+        default:
+          DoCleanup();
+          break;
+      }
+      return {};
+    });
+    if (!outcome.ok()) return outcome;
+    if (phase == Phase::kCleanup) outcome.state = State::kCleaned;
+  }
+  if (!any) {
+    outcome.kind = PhaseOutcome::Kind::kNothing;
+    outcome.message = "nothing to do: " + std::string(PhaseName(through)) + " is done already";
+  }
+  return outcome;
+}
+
+void Lifecycle::DoPrepare() {
+  context_.At("prepare.begin");
+  WithRetries([&] {
+    const auto session = db::Connect(
+        spec_.Target(),
+        {.application_name = "understudy-engine journal", .lock_timeout = std::chrono::seconds(5)});
+    Journal journal(*session, spec_.id);
+    journal.Create();
+    JournalRecord record{spec_.strategy, spec_.digest, State::kPreparing, 1, Json::object()};
+    if (const auto before = journal.Load()) record.epoch = before->epoch + 1;
+    journal.Save(record);
+  });
+  WithRetries([&] { migration_->Prepare(); });
+  context_.At("prepare.end");
+  SetState(State::kSyncing);
+}
+
+void Lifecycle::DoSync() {
+  const Limits& limits = spec_.limits;
+  const Budget budget{limits.chunk_rows, limits.chunk_bytes};
+  const auto started = SteadyClock::now();
+  for (;;) {
+    context_.ThrowIfStopped();
+    SyncProgress progress;
+    WithRetries([&] { progress = migration_->SyncStep(budget); });
+    context_.Tell("progress",
+                  {{"rows_done", progress.rows_done},
+                   {"rows_total", progress.rows_total ? Json(*progress.rows_total) : Json(nullptr)},
+                   {"pending_writes", progress.pending_writes}});
+    if (progress.caught_up && !options_.follow) break;
+    if (limits.rows_per_s && *limits.rows_per_s > 0) {  // never ahead of the rate
+      const double due_ms = 1000.0 * static_cast<double>(progress.rows_done) /
+                            static_cast<double>(*limits.rows_per_s);
+      const double ahead_ms = due_ms - MillisecondsSince(started);
+      if (ahead_ms > 0) Pause(std::chrono::milliseconds(static_cast<std::int64_t>(ahead_ms)));
+    }
+    Pause(std::chrono::milliseconds(progress.caught_up ? std::max<std::int64_t>(50, limits.pause_ms)
+                                                       : limits.pause_ms));
+  }
+  SetState(State::kReady);
+}
+
+void Lifecycle::DoCutover() {
+  const auto deadline =
+      SteadyClock::now() + std::chrono::milliseconds(spec_.limits.cutover_budget_ms);
+  Random jitter(static_cast<std::uint64_t>(SteadyClock::now().time_since_epoch().count()));
+  auto pause = kFirstPause;
+  for (int attempt = 1;; ++attempt) {
+    context_.ThrowIfStopped();
+    context_.At("cutover.begin", {{"attempt", attempt}});
+    try {
+      migration_->Cutover(deadline);
+      break;
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kAmbiguous) {
+        if (migration_->WhoOwns() == Owner::kNew) break;
+        throw;
+      }
+      if (!capabilities_.retries_cutover || !IsRetryable(error.kind()) ||
+          SteadyClock::now() + pause >= deadline) {
+        throw;
+      }
+      context_.Log("info", "cutover attempt " + std::to_string(attempt) +
+                               " gave its locks back: " + error.what());
+    }
+    Pause(std::chrono::milliseconds(jitter.Uniform(pause.count() / 2, pause.count())));
+    pause = std::min(pause * 2, kLongestPause);
+  }
+  SetState(State::kCutOver);
+}
+
+void Lifecycle::DoVerify() {
+  VerifyResult result;
+  WithRetries([&] { result = migration_->Verify(); });
+  context_.At("verify.end", {{"ok", result.ok}, {"not_checked", result.not_checked}});
+  if (!result.ok) {
+    std::string all;
+    for (const std::string& finding : result.findings) all += (all.empty() ? "" : "; ") + finding;
+    throw Error(ErrorKind::kMismatch, "verification found: " + all);
+  }
+  SetState(State::kVerified);
+}
+
+void Lifecycle::DoCleanup() {
+  WithRetries([&] {
+    migration_->Cleanup();
+    const auto session = db::Connect(
+        spec_.Target(),
+        {.application_name = "understudy-engine journal", .lock_timeout = std::chrono::seconds(5)});
+    Journal(*session, spec_.id).Drop();
+  });
+  context_.At("cleanup.end");
+}
+
+PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
+  return Guarded(Phase::kRollback, [&]() -> PhaseOutcome {
+    const MigrationLock lock(spec_.Target(), spec_.id);
+    const JournalRecord record = Load();
+    const State state = ResumeState(record);
+    if (state == State::kNone || state == State::kRolledBack || state == State::kReset) {
+      return {PhaseOutcome::Kind::kNothing, state,
+              "nothing to roll back: '" + spec_.id +
+                  "' has not been run here (its journal is removed by cleanup)",
+              ""};
+    }
+    if (!capabilities_.can_roll_back) {
+      return {PhaseOutcome::Kind::kRefused, state,
+              "this migration has no way back that understudy could take", ""};
+    }
+    migration_->Rollback(options);
+    SetState(State::kRolledBack);
+    PhaseOutcome outcome;
+    outcome.message = "rolled back; the old state is in service";
+    return outcome;
+  });
+}
+
+PhaseOutcome Lifecycle::Reset(bool dry_run) {
+  return Guarded(Phase::kReset, [&]() -> PhaseOutcome {
+    const MigrationLock lock(spec_.Target(), spec_.id);
+    const JournalRecord record = Load();
+    const State state = ResumeState(record);
+    if (DonePhases(state) >= 4) {
+      return {PhaseOutcome::Kind::kRefused, state,
+              "the new state is in service: reset would not be safe; go back with: understudy "
+              "migrate rollback",
+              "migrate rollback"};
+    }
+    PhaseOutcome outcome;
+    for (const std::string& line : migration_->Reset(dry_run)) {
+      outcome.message += (outcome.message.empty() ? "" : "\n") + line;
+    }
+    if (!dry_run) {
+      const auto session =
+          db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
+      Journal(*session, spec_.id).Drop();
+    }
+    return outcome;
+  });
+}
+
+Status Lifecycle::GetStatus() {
+  Status status;
+  status.strategy = spec_.strategy;
+  const JournalRecord record = Load();
+  status.state = record.state;
+  status.of_strategy = migration_->Status();
+  status.message = record.detail.value("message", "");
+  status.next = NextVerb(record.state);
+  return status;
+}
+
+// Tries `work` again after a retryable error, with a pause that doubles.
+void Lifecycle::WithRetries(const std::function<void()>& work) {
+  auto pause = kFirstPause;
+  for (int attempt = 1;; ++attempt) {
+    try {
+      work();
+      return;
+    } catch (const Error& error) {
+      if (!IsRetryable(error.kind()) || attempt >= kMostAttempts) throw;
+      context_.Log("info",
+                   "attempt " + std::to_string(attempt) + " failed, tried again: " + error.what());
+    }
+    Pause(pause);
+    pause = std::min(pause * 2, kLongestPause);
+  }
+}
+
+void Lifecycle::Pause(std::chrono::milliseconds time) const {
+  const auto end = SteadyClock::now() + time;
+  while (SteadyClock::now() < end) {
+    context_.ThrowIfStopped();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - SteadyClock::now());
+    std::this_thread::sleep_for(
+        std::clamp(left, std::chrono::milliseconds(0), std::chrono::milliseconds(50)));
+  }
+}
+
+}  // namespace understudy::core

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/core/plan.h"
+
+namespace understudy::core {
+
+struct Capabilities {
+  bool atomic_cutover = true;   // all or nothing; `sql` commits file after file and resumes
+  bool retries_cutover = true;  // a cutover that failed with a retryable kind may be tried again
+  bool drains = false;          // has a drain phase of its own (else: inside cutover)
+  bool can_roll_back = true;    // after cutover
+};
+
+// ONE bounded unit of sync: a chunk or a batch of captured writes.
+struct SyncProgress {
+  bool caught_up = true;  // nothing is left to do now
+  std::int64_t rows_done = 0;
+  std::optional<std::int64_t> rows_total;
+  std::int64_t pending_writes = 0;
+};
+
+struct Budget {
+  std::int64_t rows = 10000;
+  std::int64_t bytes = 8388608;
+};
+
+struct VerifyResult {
+  bool ok = true;
+  std::vector<std::string> findings;     // what is wrong
+  std::vector<std::string> not_checked;  // what could not be looked at
+};
+
+struct RollbackOptions {
+  std::string to;            // a rollback point; "" = before the migration
+  bool lose_writes = false;  // go back even where rows written since would be lost
+};
+
+// Which side serves?
+enum class Owner { kOld, kNew, kUnknown };
+std::string_view OwnerName(Owner owner);  // old new unknown
+
+// What the strategy itself can tell for `status`; read-only.
+struct StrategyStatus {
+  Owner in_service = Owner::kOld;
+  std::int64_t rows_done = 0;
+  std::optional<std::int64_t> rows_total;
+  std::int64_t pending_writes = 0;
+  Json backup = nullptr;
+  std::vector<std::string> rollback_points;
+  std::vector<std::string> blocking;  // what stands in the way of the next phase
+  std::string detail;                 // one line for people
+};
+
+// A strategy. It owns no loop, no sleep, no retry, no thread: those live once, in Lifecycle. Every
+// phase may be called again after a crash and goes on where the journal says; data and checkpoint
+// commit together. Errors are understudy::Error.
+class Migration {
+ public:
+  virtual ~Migration() = default;
+
+  virtual core::Capabilities Capabilities() const = 0;
+  virtual core::Plan MakePlan() = 0;  // read-only
+  virtual void Prepare() = 0;         // additive, safe to repeat
+  virtual SyncProgress SyncStep(const Budget& budget) = 0;
+  // All or nothing, unless Capabilities().atomic_cutover is false.
+  virtual void Cutover(std::chrono::steady_clock::time_point deadline) = 0;
+  virtual VerifyResult Verify() = 0;
+  virtual void Rollback(const RollbackOptions& options) = 0;
+  virtual void Cleanup() = 0;
+  // Back to before prepare. With `dry_run` it only says what it would do. Gives a line per thing.
+  virtual std::vector<std::string> Reset(bool dry_run) = 0;
+  // Read-only: after a lost connection in a commit, which side is in service? Waits until the old
+  // backend is gone before it asks.
+  virtual Owner WhoOwns() = 0;
+  virtual StrategyStatus Status() = 0;
+};
+
+}  // namespace understudy::core

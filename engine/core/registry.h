@@ -1,0 +1,41 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/core/context.h"
+#include "engine/core/migration.h"
+
+namespace understudy::core {
+
+// One strategy: its name, the keys that its file may hold, and how it is made.
+struct StrategyInfo {
+  std::string name;  // "sql", "table-swap", …
+  std::vector<std::string>
+      endpoint_keys;  // the keys that name databases: "on" | "source", "target"
+  std::vector<std::string> required;
+  std::vector<std::string> optional;  // "strategy", "id" and "limits" are always allowed
+  std::function<std::unique_ptr<Migration>(Context&)> make;
+};
+
+// The strategies that a program knows. Filled in engine/strategies.cc, handed down by reference.
+class Registry {
+ public:
+  void Add(StrategyInfo info) { strategies_.push_back(std::move(info)); }
+  // Error(kInvalidSpec) names the known ones.
+  const StrategyInfo& Find(std::string_view name) const;
+  const std::vector<StrategyInfo>& strategies() const { return strategies_; }
+
+ private:
+  std::vector<StrategyInfo> strategies_;
+};
+
+}  // namespace understudy::core
+
+namespace understudy {
+// Every strategy of the product (engine/strategies.cc).
+core::Registry AllStrategies();
+}  // namespace understudy
