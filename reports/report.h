@@ -1,6 +1,8 @@
 #pragma once
 
-#include <optional>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -41,8 +43,12 @@ struct Report {
   Outcome verdict() const;  // of all scenarios; kUnknown when there are none
   Json counts() const;      // {scenarios, pass, fail, unknown, checks}
   Json ToJson() const;      // report.json, as report.schema.json has it
+  // Error(kInvalidSpec) with the pointer when `json` is not as report.schema.json has it.
   static Report FromJson(const Json& json);
 };
+
+// Error(kInvalidSpec) with the pointer when `json` breaks report.schema.json.
+void ValidateReport(const Json& json);
 
 // Writes one form of a report. No clock, no environment: the same report gives the same bytes.
 class Writer {
@@ -50,7 +56,7 @@ class Writer {
   virtual ~Writer() = default;
   virtual void Write(const Report& report, std::ostream& out) const = 0;
 };
-std::unique_ptr<Writer> JsonWriter();      // validates against the schema first
+std::unique_ptr<Writer> JsonWriter();  // validates against the schema first
 std::unique_ptr<Writer> JunitWriter();
 std::unique_ptr<Writer> MarkdownWriter();
 std::unique_ptr<Writer> TerminalWriter(bool colour);

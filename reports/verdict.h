@@ -20,9 +20,9 @@ Outcome Worse(Outcome a, Outcome b);
 struct Verdict {
   std::string id;
   Outcome outcome = Outcome::kUnknown;
-  std::string summary;               // one line
-  std::vector<std::string> details;  // more lines
-  Json examples = Json::array();     // keys whole, values typed
+  std::string summary;                // one line
+  std::vector<std::string> details;   // more lines
+  Json examples = Json::array();      // keys whole, values typed
   std::optional<std::string> waived;  // the reason for which it was switched off
 };
 
