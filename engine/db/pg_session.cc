@@ -5,36 +5,21 @@
 
 #include <map>
 #include <mutex>
+#include <tuple>
 
 #include "engine/base/digest.h"
 #include "engine/base/error.h"
 #include "engine/base/redact.h"
 #include "engine/db/identifier.h"
+#include "engine/db/pg_internal.h"
 #include "engine/db/session.h"
 
 namespace understudy::db::internal {
 namespace {
 
-constexpr int kOldestVersion = 120000;
 constexpr int kFetchRows = 2000;
 
-std::string Trimmed(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  if (text.rfind("ERROR:  ", 0) == 0) text.erase(0, 8);
-  return Redact(text);
-}
-
-ErrorKind KindOfState(std::string_view state) {
-  const std::string_view group = state.substr(0, 2);
-  if (state == "40001" || state == "40P01" || state == "55P03") return ErrorKind::kConflict;
-  if (state == "57014") return ErrorKind::kCancelled;
-  if (group == "08" || state == "57P01" || state == "57P02" || state == "57P03" ||
-      state == "53300") {
-    return ErrorKind::kUnavailable;
-  }
-  if (group == "53") return ErrorKind::kEnvironment;  // disk full, out of memory
-  return ErrorKind::kConstraint;
-}
+std::string Trimmed(std::string text) { return TrimmedMessage(std::move(text)); }
 
 // libpqxx 6 keeps no SQLSTATE for some classes; the server's text gives the rest away.
 std::string StateOfText(std::string_view text) {
@@ -44,9 +29,52 @@ std::string StateOfText(std::string_view text) {
   return "";
 }
 
+// libpqxx gives no PGconn away, and COPY in the session's own transaction needs one: 6.x shows it
+// to its connection policy, 7.8 and later take one that we opened.
+#if PQXX_VERSION_MAJOR < 7
+class RememberingPolicy : public pqxx::connect_direct {
+ public:
+  using pqxx::connect_direct::connect_direct;
+  handle do_startconnect(handle before) override {
+    const handle made = pqxx::connect_direct::do_startconnect(before);
+    last = reinterpret_cast<PGconn*>(made);
+    return made;
+  }
+  static thread_local PGconn* last;
+};
+thread_local PGconn* RememberingPolicy::last = nullptr;
+using Connection = pqxx::basic_connection_base<RememberingPolicy>;
+
+std::pair<std::unique_ptr<Connection>, PGconn*> Open(const std::string& conninfo) {
+  auto connection = std::make_unique<Connection>(conninfo);
+  return {std::move(connection), RememberingPolicy::last};
+}
+#elif PQXX_VERSION_MAJOR > 7 || PQXX_VERSION_MINOR >= 8
+using Connection = pqxx::connection;
+
+std::pair<std::unique_ptr<Connection>, PGconn*> Open(const std::string& conninfo) {
+  PGconn* raw = PQconnectdb(conninfo.c_str());
+  if (PQstatus(raw) != CONNECTION_OK) {
+    const std::string why = PQerrorMessage(raw);
+    PQfinish(raw);
+    throw pqxx::broken_connection(why);
+  }
+  using Handle = pqxx::internal::pq::PGconn*;
+  return {
+      std::make_unique<Connection>(Connection::seize_raw_connection(reinterpret_cast<Handle>(raw))),
+      raw};
+}
+#else
+using Connection = pqxx::connection;
+
+std::pair<std::unique_ptr<Connection>, PGconn*> Open(const std::string& conninfo) {
+  return {std::make_unique<Connection>(conninfo), nullptr};
+}
+#endif
+
 class Notices : public pqxx::errorhandler {
  public:
-  explicit Notices(pqxx::connection& connection) : pqxx::errorhandler(connection) {}
+  explicit Notices(Connection& connection) : pqxx::errorhandler(connection) {}
   bool operator()(const char text[]) noexcept override {
     try {
       if (lines_.size() < 200) lines_.push_back(Trimmed(text));
@@ -69,16 +97,9 @@ class Notices : public pqxx::errorhandler {
 class PgSession final : public Session {
  public:
   PgSession(const Endpoint& endpoint, const SessionOptions& options) {
-    Endpoint target = endpoint;
-    if (target.Setting("connect_timeout").empty()) {
-      const auto seconds =
-          std::chrono::duration_cast<std::chrono::seconds>(options.connect_timeout).count();
-      target = target.WithSetting("connect_timeout", std::to_string(std::max<long>(2, seconds)));
-    }
-    target = target.WithSetting("application_name", options.application_name);
-    target = target.WithSetting("client_encoding", "UTF8");
+    const Endpoint target = WithSessionKeywords(endpoint, options);
     try {
-      connection_ = std::make_unique<pqxx::connection>(target.Conninfo());
+      std::tie(connection_, raw_) = Open(target.Conninfo());
 #if PQXX_VERSION_MAJOR < 7
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -94,11 +115,7 @@ class PgSession final : public Session {
     facts_.engine = Engine::kPostgres;
     facts_.version = connection_->server_version();
     pid_ = connection_->backendpid();
-    if (facts_.version < kOldestVersion) {
-      throw Error(ErrorKind::kUnsupported,
-                  endpoint.Redacted() + " is PostgreSQL " + std::to_string(facts_.version / 10000) +
-                      "; understudy works with 12 and newer: upgrade the server first");
-    }
+    RefuseOldServer(endpoint, facts_.version);
     Setup(options);
   }
 
@@ -113,6 +130,16 @@ class PgSession final : public Session {
       tx.exec(std::string(sql));
       return 0;
     });
+  }
+
+  std::int64_t CopyFrom(std::string_view sql, std::string_view data) override {
+    if (raw_ == nullptr) return Session::CopyFrom(sql, data);
+    PgDriver driver(raw_);
+    const std::unique_ptr<PGconn, void (*)(PGconn*)> blocking_again(
+        raw_, [](PGconn* connection) { PQsetnonblocking(connection, 0); });
+    driver.StartCopyIn(sql);
+    driver.PutCopy(data);
+    return driver.FinishCopyIn();
   }
 
   Result QueryPrepared(std::string_view sql, const Params& params) override {
@@ -192,35 +219,8 @@ class PgSession final : public Session {
   std::vector<std::string> TakeNotices() override { return notices_->Take(); }
 
  private:
-  // The one place where a session's settings are pinned.
   void Setup(const SessionOptions& options) {
-    std::string sql;
-    const auto set = [&](std::string_view name, std::string_view value) {
-      sql += "SET " + std::string(name) + " = " + QuoteLiteral(value) + ";";
-    };
-    if (options.settings == Settings::kOurs) {
-      sql += "SET search_path = '';";
-      set("TimeZone", "UTC");
-      set("DateStyle", "ISO, MDY");
-      set("IntervalStyle", "postgres");
-      set("bytea_output", "hex");
-      set("extra_float_digits", "3");
-      set("xmloption", "content");
-      set("lc_monetary", "C");
-      set("standard_conforming_strings", "on");
-      set("row_security", "off");  // an error, not a silently shorter answer
-      set("statement_timeout", std::to_string(options.statement_timeout.count()));
-      set("lock_timeout", std::to_string(options.lock_timeout.count()));
-      set("idle_in_transaction_session_timeout", "0");
-    } else {
-      if (options.statement_timeout.count() > 0) {
-        set("statement_timeout", std::to_string(options.statement_timeout.count()));
-      }
-      if (options.lock_timeout.count() > 0) {
-        set("lock_timeout", std::to_string(options.lock_timeout.count()));
-      }
-    }
-    if (options.read_only) set("default_transaction_read_only", "on");
+    const std::string sql = SetupSql(options);
     if (!sql.empty()) Execute(sql);
     facts_.version_text = Query("SHOW server_version", {}).rows[0][0].text;
     if (const auto space = facts_.version_text.find(' '); space != std::string::npos) {
@@ -389,7 +389,8 @@ class PgSession final : public Session {
     }
   }
 
-  std::unique_ptr<pqxx::connection> connection_;
+  std::unique_ptr<Connection> connection_;
+  PGconn* raw_ = nullptr;             // the one inside connection_
   std::unique_ptr<Notices> notices_;  // destroyed before the connection
   ServerFacts facts_;
   int pid_ = 0;

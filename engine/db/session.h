@@ -75,6 +75,10 @@ class Session {
   // As Query, through a statement that the server keeps prepared. SQLite keeps every statement.
   virtual Result QueryPrepared(std::string_view sql, const Params& params) = 0;
 
+  // PostgreSQL: one COPY … FROM STDIN with all its data, in the current transaction; gives the
+  // rows. For the blocks of a script; what is large goes through CopyIn (engine/db/copy.h).
+  virtual std::int64_t CopyFrom(std::string_view sql, std::string_view data);
+
   // A transaction of the caller's. Commit() in a lost connection is kAmbiguous. Rollback() never
   // throws. `immediate`: SQLite's BEGIN IMMEDIATE.
   virtual void Begin(Isolation isolation = Isolation::kDefault, bool read_only = false,
