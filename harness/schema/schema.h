@@ -1,7 +1,6 @@
 #pragma once
 
-#include <map>
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,24 +13,29 @@
 // engine/catalog on purpose: the judge is independent of the engine.
 namespace understudy::harness {
 
+class ColumnPlan;
+
 struct SchemaColumn {
   std::string name;
   std::string type;       // as SQL writes it: "numeric(12,2)", "public.mood", "integer[]"
-  std::string base_type;  // what to generate: int2 int4 int8 numeric float4 float8 bool text varchar
-                          // bpchar bytea uuid date time timetz timestamp timestamptz interval json
-                          // jsonb inet cidr macaddr bit varbit int4range … tsvector point enum
-                          // array xml money …; SQLite: integer real text blob any. Domains: the type
-                          // below them. "" = none that we know how to make
-  std::string element_type;             // of an array: its base_type
+  std::string base_type;  // what to generate: int2 int4 int8 numeric float4 float8 bool text
+                          // varchar bpchar bytea uuid date time timetz timestamp timestamptz
+                          // interval json jsonb inet cidr macaddr bit varbit int4range … tsvector
+                          // point enum array xml money …; SQLite: integer real text blob any.
+                          // Domains: the type below them. "" = none that we know how to make
+  std::string element_type;              // of an array: its base_type
   std::vector<std::string> enum_labels;  // of an enum or an array of one, in order
-  int max_length = -1;                  // varchar(n), char(n), bit(n)
-  int precision = -1;                   // numeric(p, s)
+  int max_length = -1;                   // varchar(n), char(n), bit(n)
+  int precision = -1;                    // numeric(p, s)
   int scale = -1;
   bool nullable = true;
   bool has_default = false;  // also serial and identity
   bool generated = false;    // a generated column: never written
   bool identity_always = false;
   bool sequence_default = false;  // the default or identity draws from a sequence / rowid alias
+  // A unique index that is partial or over an expression, or an exclusion constraint, speaks of it:
+  // no SchemaKey, but values had better differ.
+  bool in_other_unique = false;
   std::string default_text;
 };
 
@@ -61,7 +65,9 @@ struct SchemaTable {
   std::vector<SchemaKey> keys;        // the primary key first
   std::vector<SchemaForeignKey> foreign_keys;
   std::vector<SchemaCheck> checks;
-  bool partitioned = false;   // a partitioned parent; its partitions are not listed themselves
+  // What a partition's bounds demand, as one check: "" where any row finds its partition.
+  std::string partition_check;
+  bool partitioned = false;  // a partitioned parent; its partitions are not listed themselves
   bool without_rowid = false;
 
   const SchemaColumn* Column(std::string_view name) const;
@@ -86,9 +92,12 @@ Schema ReadSchema(db::Session& session);
 // Makes values that a column takes: right type, length, precision, enum label, and the checks that
 // it understands (comparisons with constants, IN lists, lengths, ranges, regular prefixes; tried
 // against the server by the caller where it does not). Deterministic by the given generator.
+// REQUIRES: the table outlives it. Safe for several threads.
 class ValueMaker {
  public:
-  explicit ValueMaker(const SchemaTable& table) : table_(table) {}
+  explicit ValueMaker(const SchemaTable& table);
+  ~ValueMaker();
+  ValueMaker(ValueMaker&&) noexcept;
 
   // Never NULL for a not-null column; NULL now and then for a nullable one when `allow_null`.
   // `serial`: a number that no other call had; what must be unique is made of it.
@@ -96,9 +105,14 @@ class ValueMaker {
                  bool allow_null = true) const;
   // Whether we know how to make values of this column at all.
   static bool CanMake(const SchemaColumn& column);
+  // How this column's values are made; it writes text forms without a Value around them.
+  const ColumnPlan& Plan(const SchemaColumn& column) const;
+  // Checks that were not understood: their rows have to be tried against the server.
+  const std::vector<std::string>& NotUnderstood() const;
 
  private:
-  const SchemaTable& table_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace understudy::harness
