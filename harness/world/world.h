@@ -38,10 +38,13 @@ class Lease {
 };
 
 struct ProvisionOptions {
-  std::string run_id;    // labels everything, so that `clean` finds it
+  std::string run_id;  // labels everything, so that `clean` finds it
   std::string scenario;
   std::function<void(std::string_view)> progress;  // "loading fixture shop (12 MB)"
   std::function<bool()> stop;
+  // A server of its own, whose power() may be cut without hurting another scenario (`restart`
+  // steps), and whose roles and settings are its own. Without it local scenarios share one.
+  bool needs_power = false;
 };
 
 // Makes one database: server, fixture or copy, settings, extensions. Errors: kEnvironment (the
@@ -50,11 +53,16 @@ struct ProvisionOptions {
 // `spec.provision` "auto" = local, then docker.
 std::unique_ptr<Lease> Provision(const DatabaseSpec& spec, const ProvisionOptions& options);
 
-// What this machine can do: the items of `doctor --json` {kind, name, version, available, where, fix}.
+// Ends the servers that the leases of this process shared. REQUIRES: no lease is left (what is kept
+// stays). Without this call they end with the process.
+void EndServers();
+
+// What this machine can do: the items of `doctor --json` {kind, name, version, available, where,
+// fix}.
 Json Inspect();
 
 // Removes what killed runs left behind: clusters, containers, databases, files whose owner is gone.
-// Gives a line for each thing removed. Never touches what a living run owns.
+// Also what --keep left. Gives a line for each thing removed. Never touches what a living run owns.
 std::vector<std::string> CleanLeftovers();
 
 }  // namespace understudy::harness

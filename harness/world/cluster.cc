@@ -1,0 +1,355 @@
+#include "harness/world/cluster.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <thread>
+
+#include "engine/base/clock.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "engine/base/process.h"
+#include "engine/base/redact.h"
+#include "engine/db/identifier.h"
+
+namespace understudy::harness {
+namespace fs = std::filesystem;
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr const char* kTemplatePrefix = "understudy_t_";
+// What starts and stops in 0.1 s gets a minute on a machine that is busy.
+constexpr milliseconds kStartDeadline{60000};
+constexpr milliseconds kStopDeadline{60000};
+// Templates not used for so long are dropped when a data directory goes back to the pool; and
+// beyond so many, the ones not used for longest.
+constexpr auto kTemplateAge = std::chrono::hours(24 * 14);
+constexpr std::size_t kTemplates = 24;
+
+pid_t PostmasterOf(const fs::path& data) {
+  std::ifstream file(data / "postmaster.pid");
+  pid_t pid = 0;
+  if (!(file >> pid) || pid <= 1 || !ProcessLives(pid)) return 0;
+  // The pid may be another process's since; a postmaster's working folder is its data directory.
+  std::error_code failed;
+  const fs::path works_in = fs::read_symlink("/proc/" + std::to_string(pid) + "/cwd", failed);
+  return !failed && works_in == fs::weakly_canonical(data) ? pid : 0;
+}
+
+// A server that was killed leaves its file, and "ready" in it.
+bool Ready(const fs::path& data) {
+  if (PostmasterOf(data) == 0) return false;
+  std::ifstream file(data / "postmaster.pid");
+  std::string line;
+  for (int i = 0; i < 8; ++i) {
+    if (!std::getline(file, line)) return false;
+  }
+  return line.rfind("ready", 0) == 0;
+}
+
+bool WaitUntilGone(pid_t pid, milliseconds deadline) {
+  const auto started = SteadyClock::now();
+  while (ProcessLives(pid)) {
+    if (SteadyClock::now() - started > deadline) return false;
+    std::this_thread::sleep_for(milliseconds(3));
+  }
+  return true;
+}
+
+struct SharedClusters {
+  // What this one's end needs must be made before it, so that it ends after it.
+  SharedClusters() {
+    Redact("");
+    log::Debug("shared servers: none yet");
+    FindBinaries();
+    ThisBoot();
+  }
+  std::mutex mutex;
+  std::map<int, std::shared_ptr<Cluster>> by_major;
+};
+
+SharedClusters& TheShared() {
+  static SharedClusters shared;
+  return shared;
+}
+
+}  // namespace
+
+Cluster::Cluster(const Binaries& binaries, const ProvisionOptions& options)
+    : binaries_(binaries), user_(ServerUser()), folder_("pg", options.run_id, user_) {}
+
+std::shared_ptr<Cluster> Cluster::Start(const Binaries& binaries, const std::string& key, bool own,
+                                        const ProvisionOptions& options) {
+  std::shared_ptr<Cluster> cluster(new Cluster(binaries, options));
+  cluster->contents_ =
+      TakeData(binaries, key, !own, cluster->folder_.path() / "data", cluster->user_);
+  std::string conf;
+  const auto set = [&](const char* name, const std::string& value) {
+    conf += std::string(name) + " = '" + value + "'\n";
+  };
+  set("listen_addresses", "");
+  set("unix_socket_directories", cluster->folder_.path().string());
+  set("unix_socket_permissions", "0700");
+  set("max_connections", "200");
+  set("fsync", "off");
+  set("full_page_writes", "off");
+  set("synchronous_commit", "on");
+  set("max_wal_size", "4GB");  // a checkpoint in the middle of a load measures the disk, not SQL
+  set("lc_messages", "C");
+  set("cluster_name", "understudy");
+  WriteFileWhole(cluster->folder_.path() / "data" / "understudy.conf", conf);
+  cluster->Launch(options.stop);
+  return cluster;
+}
+
+std::shared_ptr<Cluster> Cluster::Shared(const Binaries& binaries, const std::string& key,
+                                         const ProvisionOptions& options) {
+  SharedClusters& shared = TheShared();
+  const std::lock_guard lock(shared.mutex);
+  std::shared_ptr<Cluster>& cluster = shared.by_major[binaries.major];
+  if (cluster && cluster->Postmaster() == 0) cluster.reset();  // somebody killed it
+  if (!cluster) cluster = Start(binaries, key, false, options);
+  return cluster;
+}
+
+void Cluster::EndShared() {
+  SharedClusters& shared = TheShared();
+  const std::lock_guard lock(shared.mutex);
+  shared.by_major.clear();
+}
+
+Cluster::~Cluster() {
+  if (kept_) {
+    folder_.Keep();
+    return;
+  }
+  if (!up_) return;
+  const bool tidy = Tidy();
+  End(tidy ? SIGINT : SIGQUIT);
+  if (!tidy || contents_.templates.empty() || Postmaster() != 0) return;
+  const fs::path data = folder_.path() / "data";
+  std::error_code ignored;
+  if (fs::exists(data / "postmaster.pid", ignored)) return;  // it did not end properly
+  // What somebody set for the whole server must not reach the next run.
+  std::ofstream(data / "postgresql.auto.conf", std::ios::trunc);
+  fs::remove(data / "log", ignored);
+  fs::remove(data / "understudy.conf", ignored);
+  ReturnData(binaries_, data, contents_);
+}
+
+void Cluster::Launch(const std::function<bool()>& stop) {
+  const fs::path data = folder_.path() / "data";
+  Command command;
+  command.user = user_;
+  command.folder = folder_.path();
+  command.environment["LC_ALL"] = "C";
+  command.unset = {"PGDATA", "PGPORT", "PGOPTIONS"};
+  // pg_ctl detaches the server from us; waiting is ours, because its own goes by 0.1 s.
+  command.argv = {(binaries_.folder / "pg_ctl").string(),
+                  "-D",
+                  data.string(),
+                  "-W",
+                  "-s",
+                  "-l",
+                  (data / "log").string(),
+                  "start"};
+  const auto fail = [&](const std::string& why) {
+    throw Error(ErrorKind::kEnvironment,
+                "the throwaway PostgreSQL " + binaries_.version + " did not start: " + why +
+                    "; see `understudy doctor`",
+                why.find("No space left") != std::string::npos ? "ENOSPC" : "");
+  };
+  const Outcome outcome = RunCommand(command);
+  if (!outcome.ok()) fail(outcome.err + LogTail());
+  up_ = true;
+  const auto started = SteadyClock::now();
+  while (!Ready(data)) {
+    const auto waited = SteadyClock::now() - started;
+    // Its file is there some milliseconds after the start.
+    if (waited > milliseconds(1000) && PostmasterOf(data) == 0) fail(LogTail());
+    if (stop && stop()) throw Error(ErrorKind::kCancelled, "stopped while a server started");
+    if (waited > kStartDeadline) fail("no answer within 60 s. " + LogTail());
+    std::this_thread::sleep_for(milliseconds(3));
+  }
+}
+
+pid_t Cluster::Postmaster() const { return PostmasterOf(folder_.path() / "data"); }
+
+void Cluster::End(int signal) const {
+  const pid_t pid = Postmaster();
+  if (pid == 0) return;
+  const std::vector<pid_t> backends = Descendants(pid);
+  ::kill(pid, signal);
+  // A power cut spares nobody; without this, busy backends would finish their statement.
+  if (signal == SIGKILL) {
+    for (const pid_t backend : backends) ::kill(backend, SIGKILL);
+  }
+  if (!WaitUntilGone(pid, kStopDeadline)) {
+    ::kill(pid, SIGKILL);
+    for (const pid_t backend : Descendants(pid)) ::kill(backend, SIGKILL);
+    WaitUntilGone(pid, milliseconds(5000));
+  }
+  for (const pid_t backend : backends) WaitUntilGone(backend, milliseconds(5000));
+}
+
+void Cluster::Restart(const std::string& how) {
+  if (how != "fast" && how != "immediate" && how != "kill") {
+    throw Error(ErrorKind::kInvalidSpec,
+                "unknown way to restart: '" + how + "'; allowed: fast, immediate, kill");
+  }
+  End(how == "fast" ? SIGINT : how == "immediate" ? SIGQUIT : SIGKILL);
+  Launch({});
+}
+
+db::Endpoint Cluster::Maintenance() const {
+  return db::Endpoint::Postgres({{"host", folder_.path().string()},
+                                 {"port", "5432"},
+                                 {"user", "postgres"},
+                                 {"dbname", "postgres"}});
+}
+
+std::string Cluster::HowToConnect(const std::string& database) const {
+  return (binaries_.folder / "psql").string() + " 'host=" + folder_.path().string() +
+         " port=5432 user=postgres dbname=" + database + "'";
+}
+
+void Cluster::Keep() {
+  const std::lock_guard lock(mutex_);
+  kept_ = true;
+}
+
+void Cluster::LeaseBegins() {
+  const std::lock_guard lock(mutex_);
+  ++leases_;
+}
+
+void Cluster::LeaseEnds() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (--leases_ > 0 || kept_ || !building_.empty()) return;
+  try {
+    DropRoles(*db::Connect(Maintenance()));
+  } catch (const std::exception&) {  // Tidy() notices what is left
+  }
+}
+
+// Roles belong to the whole cluster: those that a scenario made must not meet the next one.
+void Cluster::DropRoles(db::Session& session) const {
+  const auto roles = session.Query(
+      "SELECT rolname FROM pg_roles WHERE rolname <> 'postgres' AND rolname !~ '^pg_'");
+  for (const db::Row& row : roles.rows) {
+    if (contents_.roles.contains(row[0].text)) continue;
+    session.Execute("DROP ROLE " + db::QuoteIdentifier(row[0].text));
+  }
+}
+
+std::string Cluster::Template(const std::string& key,
+                              const std::function<void(const db::Endpoint&)>& build) {
+  const std::string name = kTemplatePrefix + key.substr(0, 40);
+  {
+    std::unique_lock lock(mutex_);
+    built_.wait(lock, [&] { return !building_.contains(key); });
+    if (const auto it = contents_.templates.find(key); it != contents_.templates.end()) {
+      it->second = UtcNow();
+      return name;
+    }
+    building_.insert(key);
+  }
+  const auto finish = [&](const std::set<std::string>* roles) {
+    const std::lock_guard lock(mutex_);
+    building_.erase(key);
+    if (roles != nullptr) {
+      contents_.templates[key] = UtcNow();
+      contents_.roles.insert(roles->begin(), roles->end());
+    }
+    built_.notify_all();
+  };
+  const db::Endpoint maintenance = Maintenance();
+  const std::string partial = NewDatabaseName("building");
+  try {
+    const auto session = db::Connect(maintenance);
+    const auto roles_now = [&] {
+      std::set<std::string> roles;
+      for (const db::Row& row :
+           session->Query("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'").rows) {
+        roles.insert(row[0].text);
+      }
+      return roles;
+    };
+    std::set<std::string> before = roles_now();
+    CreateDatabase(maintenance, partial, "");
+    build(maintenance.WithDatabase(partial));
+    std::set<std::string> made;
+    for (const std::string& role : roles_now()) {
+      if (!before.contains(role)) made.insert(role);
+    }
+    session->Execute("ALTER DATABASE " + db::QuoteIdentifier(partial) +
+                     " WITH ALLOW_CONNECTIONS false IS_TEMPLATE true");
+    session->Execute("ALTER DATABASE " + db::QuoteIdentifier(partial) + " RENAME TO " +
+                     db::QuoteIdentifier(name));
+    finish(&made);
+  } catch (...) {
+    DropDatabase(maintenance, partial);
+    finish(nullptr);
+    throw;
+  }
+  return name;
+}
+
+// Leaves nothing but the templates. False when that failed: then the data is not kept.
+bool Cluster::Tidy() noexcept {
+  try {
+    const db::Endpoint maintenance = Maintenance();
+    const auto session = db::Connect(maintenance);
+    std::vector<std::pair<std::string, std::string>> by_use;  // when, key
+    for (const auto& [key, used] : contents_.templates) by_use.emplace_back(used, key);
+    std::sort(by_use.rbegin(), by_use.rend());
+    const std::string oldest = FormatUtc(std::chrono::system_clock::now() - kTemplateAge);
+    for (std::size_t i = 0; i < by_use.size(); ++i) {
+      if (i < kTemplates && by_use[i].first >= oldest) continue;
+      session->Execute("ALTER DATABASE " +
+                       db::QuoteIdentifier(kTemplatePrefix + by_use[i].second.substr(0, 40)) +
+                       " IS_TEMPLATE false");
+      contents_.templates.erase(by_use[i].second);
+    }
+    std::set<std::string> stay = {"postgres", "template0", "template1"};
+    for (const auto& [key, used] : contents_.templates) {
+      stay.insert(kTemplatePrefix + key.substr(0, 40));
+    }
+    for (const db::Row& row : session->Query("SELECT datname FROM pg_database").rows) {
+      if (!stay.contains(row[0].text) && !DropDatabase(maintenance, row[0].text)) return false;
+    }
+    DropRoles(*session);
+    return session->Query("SELECT 1 FROM pg_tablespace WHERE spcname !~ '^pg_'").rows.empty();
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+std::string Cluster::LogTail() const {
+  std::ifstream file(folder_.path() / "data" / "log");
+  std::ostringstream text;
+  text << file.rdbuf();
+  std::string all = text.str();
+  if (all.size() > 1500) all.erase(0, all.size() - 1500);
+  while (!all.empty() && all.back() == '\n') all.pop_back();
+  return all.empty() ? "it wrote no log" : "its log ends with: " + all;
+}
+
+void EndClusterIn(const fs::path& folder) {
+  const pid_t pid = PostmasterOf(folder / "data");
+  if (pid == 0) return;
+  ::kill(pid, SIGQUIT);
+  if (WaitUntilGone(pid, milliseconds(10000))) return;
+  const std::vector<pid_t> backends = Descendants(pid);
+  ::kill(pid, SIGKILL);
+  for (const pid_t backend : backends) ::kill(backend, SIGKILL);
+  WaitUntilGone(pid, milliseconds(5000));
+}
+
+}  // namespace understudy::harness

@@ -1,0 +1,212 @@
+#include "harness/world/pool.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "engine/base/clock.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
+#include "engine/base/log.h"
+#include "engine/base/process.h"
+#include "harness/world/owner.h"
+
+namespace understudy::harness {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::size_t kKeptPerVersion = 4;
+
+fs::path Folder(const Binaries& binaries) {
+  const fs::path folder = CacheFolder() / ("postgres-" + binaries.version);
+  fs::create_directories(folder);
+  return folder;
+}
+
+class FileLock {
+ public:
+  explicit FileLock(const fs::path& file)
+      : fd_(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+    if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0) {
+      throw Error(ErrorKind::kEnvironment,
+                  "cannot lock " + file.string() + ": " + std::strerror(errno));
+    }
+  }
+  ~FileLock() { ::close(fd_); }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int fd_;
+};
+
+Outcome Run(std::vector<std::string> argv, const std::string& user, const fs::path& folder) {
+  Command command;
+  command.argv = std::move(argv);
+  command.user = user;
+  command.folder = folder;
+  const Outcome outcome = RunCommand(command);
+  if (!outcome.ok()) {
+    std::string why = outcome.err.empty() ? outcome.out : outcome.err;
+    while (!why.empty() && why.back() == '\n') why.pop_back();
+    const bool full = why.find("No space left") != std::string::npos;
+    throw Error(ErrorKind::kEnvironment, command.argv[0] + " failed: " + why, full ? "ENOSPC" : "");
+  }
+  return outcome;
+}
+
+// Across file systems a rename becomes a copy.
+void Move(const fs::path& from, const fs::path& to) {
+  std::error_code failed;
+  fs::rename(from, to, failed);
+  if (!failed) return;
+  try {
+    Run({"cp", "-a", from.string(), to.string()}, "", "/");
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(to, ignored);
+    throw;
+  }
+  fs::remove_all(from);
+}
+
+std::string Unique(const char* prefix) {
+  static std::atomic<int> count = 0;
+  return prefix + std::to_string(::getpid()) + "-" + std::to_string(++count) + "-" +
+         std::to_string(std::chrono::system_clock::now().time_since_epoch().count() % 1000000000);
+}
+
+bool SameBoot(const fs::path& entry) {
+  std::error_code ignored;
+  if (!fs::exists(entry / "boot", ignored)) return false;
+  return ReadFile(entry / "boot") == ThisBoot();
+}
+
+Contents ReadContents(const fs::path& entry) {
+  Contents contents;
+  const Json json = ParseJsonFile(entry / "contents.json");
+  for (const auto& [key, used] : json.at("templates").items()) {
+    contents.templates[key] = used.get<std::string>();
+  }
+  for (const Json& role : json.at("roles")) contents.roles.insert(role.get<std::string>());
+  return contents;
+}
+
+struct Kept {
+  fs::path path;
+  Contents contents;
+  std::string used;
+};
+
+// Those that can be trusted, the one used last first; the others are removed.
+std::vector<Kept> FindKept(const fs::path& folder) {
+  std::vector<Kept> all;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().filename().string().rfind("kept-", 0) != 0) continue;
+    try {
+      if (!SameBoot(entry.path())) {
+        fs::remove_all(entry.path(), ignored);
+        continue;
+      }
+      Kept kept{entry.path(), ReadContents(entry.path()), ""};
+      for (const auto& [key, used] : kept.contents.templates) kept.used = std::max(kept.used, used);
+      all.push_back(std::move(kept));
+    } catch (const std::exception&) {  // another run took it while we looked
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Kept& a, const Kept& b) { return a.used > b.used; });
+  return all;
+}
+
+// An empty cluster, made once per version and boot.
+fs::path Base(const Binaries& binaries, const std::string& user) {
+  const fs::path folder = Folder(binaries);
+  const fs::path base = folder / "base";
+  const FileLock lock(folder / "lock");
+  if (SameBoot(base)) return base / "data";
+  std::error_code ignored;
+  fs::remove_all(base, ignored);
+  // initdb's user cannot reach our cache; it works in a folder of its own.
+  const OwnedFolder scratch("init", "", user);
+  const fs::path data = scratch.path() / "data";
+  Run({(binaries.folder / "initdb").string(), "--no-sync", "-A", "trust", "-U", "postgres", "-E",
+       "UTF8", "--locale", "C.UTF-8", "-D", data.string()},
+      user, scratch.path());
+  // What a start adds stands in a file of its own.
+  Run({"sh", "-c", "echo \"include_if_exists = 'understudy.conf'\" >> data/postgresql.conf"}, user,
+      scratch.path());
+  const fs::path partial = folder / Unique("partial-");
+  fs::create_directories(partial);
+  Move(data, partial / "data");
+  WriteFileWhole(partial / "boot", ThisBoot());
+  fs::rename(partial, base);
+  return base / "data";
+}
+
+}  // namespace
+
+Contents TakeData(const Binaries& binaries, const std::string& key, bool any, const fs::path& to,
+                  const std::string& user) {
+  std::vector<Kept> kept = FindKept(Folder(binaries));
+  std::stable_partition(kept.begin(), kept.end(),
+                        [&](const Kept& k) { return k.contents.templates.contains(key); });
+  for (const Kept& candidate : kept) {
+    if (!any && !candidate.contents.templates.contains(key)) continue;
+    std::error_code taken_by_another;
+    const fs::path ours = Folder(binaries) / Unique("taken-");
+    fs::rename(candidate.path, ours, taken_by_another);
+    if (taken_by_another) continue;
+    try {
+      Move(ours / "data", to);
+    } catch (const std::exception& error) {
+      log::Debug("a kept data directory cannot be used: " + std::string(error.what()));
+      std::error_code ignored;
+      fs::remove_all(ours, ignored);
+      continue;
+    }
+    fs::remove_all(ours);
+    return candidate.contents;
+  }
+  const fs::path base = Base(binaries, user);
+  Run({"cp", "-a", "--reflink=auto", base.string(), to.string()}, "", "/");
+  return {};
+}
+
+void ReturnData(const Binaries& binaries, const fs::path& from, const Contents& contents) noexcept {
+  try {
+    const fs::path folder = Folder(binaries);
+    const fs::path partial = folder / Unique("partial-");
+    fs::create_directories(partial);
+    try {
+      Move(from, partial / "data");
+      Json json;
+      json["templates"] = Json::object();
+      for (const auto& [key, used] : contents.templates) json["templates"][key] = used;
+      json["roles"] = contents.roles;
+      WriteFileWhole(partial / "contents.json", ToText(json));
+      WriteFileWhole(partial / "boot", ThisBoot());
+      fs::rename(partial, folder / Unique("kept-"));
+    } catch (...) {
+      std::error_code ignored;
+      fs::remove_all(partial, ignored);
+      throw;
+    }
+    const std::vector<Kept> all = FindKept(folder);
+    for (std::size_t i = kKeptPerVersion; i < all.size(); ++i) {
+      // Renamed first: a run that wants it either has it whole or not at all.
+      std::error_code failed;
+      const fs::path old = folder / Unique("taken-");
+      fs::rename(all[i].path, old, failed);
+      if (!failed) fs::remove_all(old, failed);
+    }
+  } catch (const std::exception&) {  // a cache that cannot be kept costs time, nothing else
+  }
+}
+
+}  // namespace understudy::harness

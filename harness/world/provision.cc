@@ -1,0 +1,158 @@
+#include "harness/world/provision.h"
+
+#include <algorithm>
+
+#include "engine/base/digest.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/db/session.h"
+#include "harness/world/binaries.h"
+#include "harness/world/cluster.h"
+
+namespace understudy::harness {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int kKeyFormat = 1;  // raise it when Fill() fills differently
+
+// A file's content, or that of all files below a folder with their names.
+std::string DigestOfPath(const fs::path& path) {
+  if (!fs::is_directory(path)) return Sha256HexOfFile(path);
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(path)) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  std::string all;
+  for (const fs::path& file : files) {
+    all += fs::relative(file, path).string() + "\n" + Sha256HexOfFile(file) + "\n";
+  }
+  return Sha256Hex(all);
+}
+
+}  // namespace
+
+bool IsEmpty(const DatabaseSpec& spec) {
+  return !spec.from && spec.extensions.empty() && (spec.fixture.is_null() || spec.fixture.empty());
+}
+
+std::string ContentKey(const DatabaseSpec& spec, const std::string& server_version) {
+  Json key;
+  key["format"] = kKeyFormat;
+  key["engine"] = spec.engine;
+  key["server"] = server_version;
+  key["extensions"] = spec.extensions;
+  key["seed"] = spec.seed;
+  key["scale"] = spec.scale;
+  key["fixture"] = spec.fixture;
+  Json& files = key["files"] = Json::array();
+  if (spec.fixture.is_array()) {
+    for (const Json& item : spec.fixture) {
+      if (item.is_string()) files.push_back(DigestOfPath(item.get<std::string>()));
+      if (item.contains("generate"))
+        files.push_back(DigestOfPath(item["generate"].get<std::string>()));
+      if (item.contains("migrations")) {
+        files.push_back(DigestOfPath(item["migrations"].get<std::string>()));
+      }
+    }
+  }
+  if (spec.from) {
+    key["from"] = *spec.from;
+    files.push_back(DigestOfPath(*spec.from));
+  }
+  return Sha256Hex(ToLine(key));
+}
+
+void Fill(const DatabaseSpec& spec, const db::Endpoint& database, const ProvisionOptions& options) {
+  CreateExtensions(database, spec.extensions);
+  db::SessionOptions as_user;
+  as_user.settings = db::Settings::kUsers;
+  const auto session = db::Connect(database, as_user);
+  for (const Json& item : spec.fixture) {
+    if (!item.is_string()) throw Error(ErrorKind::kUnsupported, "only SQL files yet");
+    const fs::path file = item.get<std::string>();
+    Tell(options, "loading fixture " + file.filename().string());
+    During("load " + file.string(), [&] { session->Execute(ReadFile(file)); });
+  }
+  if (database.engine() == db::Engine::kPostgres && !IsEmpty(spec))
+    session->Execute("VACUUM ANALYZE");
+}
+
+std::string WhyNotLocal(const DatabaseSpec& spec) {
+  if (spec.image) return "the image " + *spec.image + " needs a container engine";
+  const auto server = FindServer(spec.version);
+  if (!server) {
+    const std::string major = spec.version ? std::to_string(*spec.version) : "";
+    return "no PostgreSQL " + (major.empty() ? "server" : major + " server") +
+           " is installed here (looked in /usr/lib/postgresql and PATH): install the package "
+           "postgresql" +
+           (major.empty() ? "" : "-" + major);
+  }
+  for (const std::string& extension : spec.extensions) {
+    if (!HasExtension(*server, extension)) {
+      return "the extension " + extension + " is not installed for PostgreSQL " + server->version +
+             ": install its package (postgresql-" + std::to_string(server->major) + "-…)";
+    }
+  }
+  return "";
+}
+
+std::unique_ptr<Lease> ProvisionLocal(const DatabaseSpec& spec, const ProvisionOptions& options) {
+  if (const std::string why = WhyNotLocal(spec); !why.empty()) {
+    throw Error(ErrorKind::kEnvironment, why);
+  }
+  const Binaries binaries = *FindServer(spec.version);
+  const std::string key = IsEmpty(spec) ? "" : ContentKey(spec, binaries.version);
+  std::shared_ptr<Cluster> cluster;
+  SplitSettings settings;
+  bool own = options.needs_power;
+  if (!own) {
+    cluster = Cluster::Shared(binaries, key, options);
+    settings = Split(cluster->Maintenance(), spec.settings);
+    own = !settings.server.empty();  // the other scenarios must not feel them
+  }
+  if (own) {
+    cluster = Cluster::Start(binaries, key, true, options);
+    settings = Split(cluster->Maintenance(), spec.settings);
+    ApplyServerSettings(*cluster, settings.server);
+  }
+  const auto make = [&] {
+    const db::Endpoint maintenance = cluster->Maintenance();
+    const std::string name = NewDatabaseName(options.scenario + "_" + spec.name);
+    try {
+      if (key.empty()) {
+        CreateDatabase(maintenance, name, "");
+        Fill(spec, maintenance.WithDatabase(name), options);
+      } else {
+        CreateDatabase(maintenance, name, cluster->Template(key, [&](const db::Endpoint& database) {
+          Fill(spec, database, options);
+        }));
+      }
+      ApplyDatabaseSettings(maintenance, name, settings.database);
+    } catch (...) {
+      DropDatabase(maintenance, name);
+      throw;
+    }
+    return MakePostgresLease(cluster, name, own);
+  };
+  try {
+    return make();
+  } catch (const Error& error) {
+    // Roles belong to the whole cluster: another fixture's may have the same name.
+    if (own || error.code() != "42710") throw;
+  }
+  own = true;
+  cluster = Cluster::Start(binaries, key, true, options);
+  return make();
+}
+
+std::unique_ptr<Lease> Provision(const DatabaseSpec& spec, const ProvisionOptions& options) {
+  return During("database " + spec.name, [&]() -> std::unique_ptr<Lease> {
+    if (spec.engine == "sqlite") throw Error(ErrorKind::kUnsupported, "SQLite: not yet");
+    return ProvisionLocal(spec, options);
+  });
+}
+
+void EndServers() { Cluster::EndShared(); }
+
+}  // namespace understudy::harness
