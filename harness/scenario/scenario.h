@@ -15,17 +15,17 @@ namespace understudy::harness {
 // One of "databases". `document` is the whole object with its defaults; paths are absolute.
 struct DatabaseSpec {
   std::string name;
-  std::string engine;     // postgres | sqlite
-  std::string provision;  // auto | local | docker | external
-  std::optional<int> version;      // the major
+  std::string engine;          // postgres | sqlite
+  std::string provision;       // auto | local | docker | external
+  std::optional<int> version;  // the major
   std::optional<std::string> image;
   std::vector<std::string> extensions;
   Json fixture;  // an array: PATH | {"generate", "scale"} | {"migrations", "layout", "through"}
   std::optional<std::string> from;      // a dump or an endpoint to copy
   std::optional<std::string> endpoint;  // of an external one
   Json settings = Json::object();
-  std::uint64_t seed = 1;   // the scenario's
-  double scale = 1;         // --scale: multiplies each generated fixture's
+  std::uint64_t seed = 1;       // the scenario's
+  double scale = 1;             // --scale: multiplies each generated fixture's
   bool may_be_changed = false;  // --yes-this-database-may-be-changed
 };
 
@@ -43,9 +43,9 @@ struct FaultSpec {
   std::size_t index = 0;
   std::string kind;
   std::string on;
-  std::optional<std::string> at;       // a point
+  std::optional<std::string> at;  // a point
   std::optional<std::string> at_step;
-  std::optional<std::int64_t> at_ms;   // since the first migrate step
+  std::optional<std::int64_t> at_ms;  // since the first migrate step
   int nth = 1;
   std::optional<std::int64_t> for_ms;
   Json options;  // the whole object, defaults filled in
@@ -55,7 +55,7 @@ struct StepSpec {
   std::string verb;  // snapshot migrate rollback … background join
   std::string name;  // given, else "VERB-N"
   std::string outcome = "done";
-  Json options;      // what stands behind the verb, defaults filled in
+  Json options;  // what stands behind the verb, defaults filled in
   std::vector<StepSpec> background;
 };
 
@@ -69,8 +69,8 @@ struct Scenario {
   std::uint64_t seed = 1;
   double lead_s = 1;
   double tail_s = 1;
-  std::vector<DatabaseSpec> databases;                     // in the file's order
-  std::vector<std::pair<std::string, Json>> migrations;    // name → migration document
+  std::vector<DatabaseSpec> databases;                   // in the file's order
+  std::vector<std::pair<std::string, Json>> migrations;  // name → migration document
   std::vector<WorkloadSpec> workload;
   std::vector<FaultSpec> faults;
   std::vector<StepSpec> steps;
@@ -79,7 +79,8 @@ struct Scenario {
   Json document;  // all of it, as scenario.json holds it: absolute paths, no secret
 
   const DatabaseSpec& Database(const std::string& name) const;
-  std::vector<std::string> Needs() const;  // "postgres>=13", "docker", "extension:postgis", "sqlite"
+  std::vector<std::string> Needs()
+      const;  // "postgres>=13", "docker", "extension:postgis", "sqlite"
 };
 
 // What the command line changes: applied to the file's JSON before it is validated.
@@ -91,6 +92,7 @@ struct Overrides {
   std::optional<std::uint64_t> seed;
   double scale = 1;
   bool may_be_changed = false;
+  bool files_must_exist = true;  // false: a stored run is judged where its files are not
 };
 
 // Parses, applies the overrides, validates against scenario.schema.json, checks what a schema
