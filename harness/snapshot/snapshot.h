@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,7 +17,7 @@ namespace understudy::harness {
 // db::DisplayIdentifier writes them. A column, constraint, index or trigger is an object itself.
 struct CatalogObject {
   std::string path;
-  std::string kind;                               // table column constraint index sequence trigger …
+  std::string kind;  // table column constraint index sequence trigger …
   std::map<std::string, std::string> properties;  // normal forms; see normal_forms.h
 };
 
@@ -36,7 +37,7 @@ struct Snapshot {
   std::string endpoint;  // redacted
   std::string engine;    // "postgres" | "sqlite"
   std::string version;
-  std::string taken_at;  // UTC
+  std::string taken_at;                // UTC
   std::vector<CatalogObject> objects;  // sorted by path
   std::vector<TableDigest> tables;     // sorted by name; empty when only the catalog was asked for
   std::vector<NotChecked> not_checked;
@@ -45,9 +46,18 @@ struct Snapshot {
   static Snapshot FromJson(const Json& json);
 };
 
+// The content of a *.snapshot file. Reading anything else is Error(kInvalidSpec).
+void WriteSnapshotFile(const std::filesystem::path& file, const Snapshot& snapshot);
+Snapshot ReadSnapshotFile(const std::filesystem::path& file);
+
+// One line for people: what the object is, without what goes without saying.
+std::string Describe(const CatalogObject& object);
+// What `understudy snapshot --json` prints: "understudy-snapshot/1".
+Json SnapshotJson(const Snapshot& snapshot);
+
 // The catalog alone, in one read-only transaction. Leaves out the server's own schemas and
 // extension members; objects of the engine's own (`understudy*`) are in.
-// `session`: Settings::kOurs.
+// `session`: Settings::kOurs, no transaction open. `endpoint` is left to the caller.
 Snapshot TakeCatalog(db::Session& session);
 
 enum class Severity { kInfo, kWorse };  // kWorse: removed, disabled, invalid, weakened, unvalidated
