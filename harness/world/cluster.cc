@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -196,6 +197,16 @@ void Cluster::End(int signal) const {
     WaitUntilGone(pid, milliseconds(5000));
   }
   for (const pid_t backend : backends) WaitUntilGone(backend, milliseconds(5000));
+  // A start believes in a server whose pid still exists, were it only as a zombie that the
+  // machine's first process is slow to bury.
+  const auto dead_since = SteadyClock::now();
+  while (::kill(pid, 0) == 0 && SteadyClock::now() - dead_since < milliseconds(1000)) {
+    std::this_thread::sleep_for(milliseconds(3));
+  }
+  if (::kill(pid, 0) != 0) return;
+  std::error_code ignored;
+  fs::remove(folder_.path() / "data" / "postmaster.pid", ignored);
+  fs::remove(folder_.path() / ".s.PGSQL.5432.lock", ignored);
 }
 
 void Cluster::Restart(const std::string& how) {
