@@ -395,6 +395,25 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
   });
 }
 
+PhaseOutcome Lifecycle::Cleanup() {
+  return Guarded(Phase::kCleanup, [&]() -> PhaseOutcome {
+    const MigrationLock lock(spec_.Target(), spec_.id);
+    const State state = ResumeState(Load());
+    if (state == State::kNone) {
+      return {PhaseOutcome::Kind::kNothing, state,
+              "nothing to clean up: '" + spec_.id + "' has left nothing here", ""};
+    }
+    if (state != State::kRolledBack && DonePhases(state) < 4) {
+      return {PhaseOutcome::Kind::kRefused, state,
+              "the migration is not cut over yet; go on with: understudy migrate run, or give it "
+              "up with: understudy migrate reset",
+              "migrate reset"};
+    }
+    DoCleanup();
+    return {};
+  });
+}
+
 PhaseOutcome Lifecycle::Reset(bool dry_run) {
   return Guarded(Phase::kReset, [&]() -> PhaseOutcome {
     const MigrationLock lock(spec_.Target(), spec_.id);

@@ -58,6 +58,9 @@ class Lifecycle {
   // The phases that are not done yet, up to and including `through`.
   PhaseOutcome RunThrough(Phase through);
   PhaseOutcome Rollback(const RollbackOptions& options);
+  // Takes away what the migration left behind (journal, backups), after cutover or rollback.
+  PhaseOutcome Cleanup();
+  // Gives up what was begun, at any moment before cutover.
   PhaseOutcome Reset(bool dry_run);
   core::Status GetStatus();
 

@@ -15,7 +15,8 @@ std::string_view OwnerName(Owner owner) {
 }
 
 Json Plan::ToJson() const {
-  Json json = {{"format", "understudy-plan/1"}, {"can_run", can_run()}, {"steps", Json::array()}};
+  Json json = {
+      {"format", "understudy-migrate/1"}, {"can_run", can_run()}, {"steps", Json::array()}};
   for (const PlanStep& step : steps) {
     json["steps"].push_back(
         {{"phase", step.phase},
