@@ -1,0 +1,174 @@
+#include "harness/run/comparisons.h"
+
+#include "harness/run/written.h"
+
+namespace understudy::harness {
+namespace {
+
+std::pair<std::string, std::string> SplitMoment(const std::string& text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) {
+    throw Error(ErrorKind::kInvalidSpec, "not SNAPSHOT:DATABASE: '" + text + "'");
+  }
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+Json RowsOptions(const Stage& stage) {
+  const Json& checks = stage.scenario.checks;
+  return checks.contains("rows") ? checks["rows"] : Json::object();
+}
+
+void ApplyMap(const Json& map, CompareOptions& options) {
+  for (const auto& [from, to] : map.items()) options.map[from] = to.get<std::string>();
+}
+
+// TABLE.COLUMN need not agree; TABLE is not compared at all.
+void ApplyAllow(const Json& allow, CompareOptions& options) {
+  for (const Json& item : allow) options.ignore.push_back(item.get<std::string>());
+}
+
+}  // namespace
+
+Comparison CompareAndTell(Stage& stage, const std::string& use, const std::string& left_name,
+                          const std::string& right_name, const db::Endpoint& left,
+                          const db::Endpoint& right, const std::string& database,
+                          bool leave_out_clients) {
+  const Json rows = RowsOptions(stage);
+  CompareOptions options;
+  options.common_columns = true;
+  options.exclude = {"understudy*.*", "main._understudy*", "main.sqlite_sequence"};
+  options.stop = stage.options.stop;
+  if (use == "rows") {
+    ApplyMap(rows.value("map", Json::object()), options);
+    ApplyAllow(rows.value("allow", Json::array()), options);
+  }
+  std::unique_ptr<Written> written;
+  if (leave_out_clients) {
+    const auto copy = db::Connect(left, {.application_name = "understudy-compare"});
+    stage.ledger.Flush();
+    const std::lock_guard lock(stage.ledger.mutex());
+    written = std::make_unique<Written>(stage.ledger.session(), database, *copy);
+  }
+  if (written) {
+    for (const auto& [table, why] : written->indirect()) {
+      stage.evidence.NotChecked("rows of " + table + " that clients did not write themselves", why);
+    }
+    options.explained = [&](const std::string& table, const Json& key, const std::string&) {
+      return written->Knows(table, key) || written->indirect().contains(table);
+    };
+  }
+  const Comparison comparison = CompareRows(left, right, options);
+  stage.evidence.Add("comparison", {{"use", use},
+                                    {"database", database},
+                                    {"left", left_name},
+                                    {"right", right_name},
+                                    {"clients_left_out", leave_out_clients},
+                                    {"result", comparison.ToJson()}});
+  return comparison;
+}
+
+std::vector<CatalogChange> DiffAndTell(Stage& stage, const std::string& use,
+                                       const std::string& left_name, const std::string& right_name,
+                                       const Snapshot& left, const Snapshot& right) {
+  std::vector<CatalogChange> changes;
+  Json list = Json::array();
+  for (CatalogChange& change : DiffCatalogs(left, right)) {
+    if (IsOurs(change.path)) continue;
+    list.push_back(ToJson(change));
+    changes.push_back(std::move(change));
+  }
+  stage.evidence.Add("catalog-diff",
+                     {{"use", use}, {"left", left_name}, {"right", right_name}, {"changes", list}});
+  return changes;
+}
+
+std::vector<std::string> CompareStep(Stage& stage, const Json& o) {
+  const auto [left_name, left_database] = SplitMoment(o.at("left"));
+  const auto [right_name, right_database] = SplitMoment(o.at("right"));
+  const std::string part = o.value("part", "all");
+  const bool equal = o.value("equal", true);
+  std::vector<std::string> failures;
+  std::vector<std::string> differences;
+  std::vector<std::string> unknown;
+  if (part != "catalog") {
+    Lease* left = stage.Held(left_name, left_database);
+    Lease* right = stage.Held(right_name, right_database);
+    if (left == nullptr || right == nullptr) {
+      unknown.push_back("the rows of one side were not held (see not_checked)");
+    } else {
+      CompareOptions options;
+      options.exclude = {"understudy*.*", "main._understudy*"};
+      options.stop = stage.options.stop;
+      ApplyMap(o.value("map", Json::object()), options);
+      ApplyAllow(o.value("allow", Json::array()), options);
+      const Comparison comparison = CompareRows(left->endpoint(), right->endpoint(), options);
+      stage.evidence.Add("comparison", {{"use", "step"},
+                                        {"left", o.at("left")},
+                                        {"right", o.at("right")},
+                                        {"result", comparison.ToJson()}});
+      for (const TableComparison& table : comparison.tables) {
+        if (table.result == CompareResult::kEqual) continue;
+        const std::string line = table.table + ": " + std::to_string(table.missing) + " missing, " +
+                                 std::to_string(table.extra) + " extra, " +
+                                 std::to_string(table.changed) + " changed";
+        table.result == CompareResult::kUnknown ? unknown.push_back(table.table + ": " + table.why)
+                                                : differences.push_back(line);
+      }
+      if (comparison.result == CompareResult::kUnknown && unknown.empty()) {
+        unknown.push_back("no rows were compared");
+      }
+    }
+  }
+  if (part != "rows") {
+    const Snapshot* left = stage.Taken(left_name, left_database);
+    const Snapshot* right = stage.Taken(right_name, right_database);
+    if (left == nullptr || right == nullptr) {
+      unknown.push_back("there is no snapshot of this name");
+    } else {
+      const Json allow = o.value("allow", Json::array());
+      for (const CatalogChange& change :
+           DiffAndTell(stage, "step", o.at("left"), o.at("right"), *left, *right)) {
+        bool allowed = false;
+        for (const Json& pattern : allow) {
+          allowed = allowed || MatchesPath(change.path, pattern.get<std::string>());
+        }
+        if (!allowed) differences.push_back(change.path + " " + change.change);
+      }
+    }
+  }
+  for (const std::string& why : unknown) failures.push_back("could not compare: " + why);
+  if (equal) {
+    failures.insert(failures.end(), differences.begin(), differences.end());
+  } else if (differences.empty() && unknown.empty()) {
+    failures.push_back(o.at("left").get<std::string>() + " and " +
+                       o.at("right").get<std::string>() + " are equal; a difference was expected");
+  }
+  return failures;
+}
+
+void CompareFirstWithLast(Stage& stage) {
+  if (stage.snapshot_names().size() < 2) return;
+  // `before` and `after` where a scenario has them, else its first and its last.
+  std::string first = stage.snapshot_names().front();
+  std::string last = stage.snapshot_names().back();
+  bool has_before = false;
+  bool has_after = false;
+  for (const std::string& name : stage.snapshot_names()) {
+    has_before = has_before || name == "before";
+    has_after = has_after || name == "after";
+  }
+  if (has_before && has_after) {
+    first = "before";
+    last = "after";
+  }
+  for (const DatabaseSpec& database : stage.scenario.databases) {
+    Lease* left = stage.Held(first, database.name);
+    Lease* right = stage.Held(last, database.name);
+    if (left == nullptr || right == nullptr) continue;
+    stage.ThrowIfStopped();
+    CompareAndTell(stage, "rows", first + ":" + database.name, last + ":" + database.name,
+                   left->endpoint(), right->endpoint(), database.name, true);
+  }
+}
+
+}  // namespace understudy::harness

@@ -1,0 +1,399 @@
+#include "harness/run/row_probes.h"
+
+#include <algorithm>
+
+#include "harness/schema/schema.h"
+
+namespace understudy::harness {
+namespace {
+
+constexpr int kTries = 12;  // rows made by chance before an insert counts as impossible to try
+
+class RowProber {
+ public:
+  RowProber(Stage& stage, std::string database, db::Session& session)
+      : stage_(stage),
+        database_(std::move(database)),
+        session_(session),
+        postgres_(session.Server().engine == db::Engine::kPostgres),
+        schema_(ReadSchema(session)),
+        random_(Random(stage.scenario.seed).Fork("probes")) {}
+
+  void All() {
+    for (const SchemaTable* table : schema_.InForeignKeyOrder()) {
+      stage_.ThrowIfStopped();
+      WriteAfter(*table);
+    }
+    for (const SchemaTable& table : schema_.tables) {
+      stage_.ThrowIfStopped();
+      Violate(table);
+      for (const SchemaForeignKey& key : table.foreign_keys) {
+        Orphans(table.name, key.columns, key.to, key.to_columns,
+                table.name.Display() + " " + key.name);
+      }
+    }
+    const Json& checks = stage_.scenario.checks;
+    if (checks.contains("orphans")) {
+      for (const Json& reference : checks["orphans"].value("references", Json::array())) {
+        NamedReference(reference.at("from"), reference.at("to"));
+      }
+    }
+    if (postgres_) Sequences();
+  }
+
+ private:
+  void Tell(const std::string& check, const std::string& object, const std::string& result,
+            const std::string& detail, const std::string& sqlstate = "",
+            const Json& examples = Json::array()) {
+    stage_.evidence.Add("probe", {{"check", check},
+                                  {"database", database_},
+                                  {"object", object},
+                                  {"result", result},
+                                  {"detail", detail},
+                                  {"sqlstate", sqlstate},
+                                  {"examples", examples}});
+  }
+
+  std::string Parameter(const SchemaColumn& column, std::size_t number) const {
+    const std::string mark = "$" + std::to_string(number);
+    // The text form is cast by the server to the column's own type.
+    return postgres_ ? "CAST(" + mark + " AS " + column.type + ")" : mark;
+  }
+
+  // The value of a column: a present parent's key, or a new one; nullopt = left to its default.
+  std::optional<db::Value> ValueFor(const SchemaTable& table, const SchemaColumn& column,
+                                    std::int64_t serial) {
+    for (const SchemaForeignKey& key : table.foreign_keys) {
+      const auto at = std::ranges::find(key.columns, column.name);
+      if (at == key.columns.end()) continue;
+      const auto index = static_cast<std::size_t>(at - key.columns.begin());
+      if (column.nullable && key.to == table.name) return db::Value::Null();
+      // One row for all columns of the key: the first in the order of the key.
+      std::string order;
+      for (const std::string& to : key.to_columns) {
+        order += (order.empty() ? "" : ", ") + db::QuoteIdentifier(to);
+      }
+      const auto parent =
+          session_.MaybeScalar("SELECT " + db::QuoteIdentifier(key.to_columns[index]) + " FROM " +
+                               key.to.Quoted() + " ORDER BY " + order + " DESC LIMIT 1");
+      if (parent) return *parent;
+      return column.nullable ? std::optional(db::Value::Null()) : std::nullopt;
+    }
+    if (column.has_default) return std::nullopt;
+    return maker_->Make(column, random_, serial, /*allow_null=*/false);
+  }
+
+  struct Insert {
+    std::string sql;
+    db::Params params;
+    std::vector<std::string> columns;
+  };
+
+  // An INSERT through every default. `forced`: a column that gets this value.
+  Insert MakeInsert(const SchemaTable& table, std::int64_t serial,
+                    const std::map<std::string, db::Value>& forced = {}) {
+    const ValueMaker maker(table);
+    maker_ = &maker;
+    Insert insert;
+    std::string names;
+    std::string values;
+    for (const SchemaColumn& column : table.columns) {
+      if (column.generated) continue;
+      std::optional<db::Value> value;
+      if (const auto it = forced.find(column.name); it != forced.end()) {
+        value = it->second;
+      } else {
+        value = ValueFor(table, column, serial);
+      }
+      if (!value) continue;
+      insert.params.push_back(*value);
+      insert.columns.push_back(column.name);
+      names += (names.empty() ? "" : ", ") + db::QuoteIdentifier(column.name);
+      values += (values.empty() ? "" : ", ") + Parameter(column, insert.params.size());
+    }
+    const bool overriding = postgres_ && std::ranges::any_of(table.columns, [&](const auto& c) {
+                              return c.identity_always && forced.contains(c.name);
+                            });
+    insert.sql =
+        "INSERT INTO " + table.name.Quoted() +
+        (names.empty() ? " DEFAULT VALUES"
+                       : " (" + names + ")" + (overriding ? " OVERRIDING SYSTEM VALUE" : "") +
+                             " VALUES (" + values + ")");
+    maker_ = nullptr;
+    return insert;
+  }
+
+  // Runs it in a savepoint that is rolled back; deferred constraints are asked at once.
+  std::optional<Error> Try(const Insert& insert) {
+    std::optional<Error> failure;
+    session_.Begin();
+    try {
+      session_.Query(insert.sql, insert.params);
+      if (postgres_) session_.Execute("SET CONSTRAINTS ALL IMMEDIATE");
+    } catch (const Error& error) {
+      failure = error;
+    }
+    session_.Rollback();
+    if (failure && failure->kind() == ErrorKind::kUnavailable) throw *failure;
+    return failure;
+  }
+
+  void WriteAfter(const SchemaTable& table) {
+    const std::string name = table.name.Display();
+    for (const SchemaColumn& column : table.columns) {
+      if (!column.nullable && !column.has_default && !column.generated &&
+          !ValueMaker::CanMake(column)) {
+        Tell("write-after", name, "unknown",
+             "no values can be made for " + column.name + " " + column.type);
+        return;
+      }
+    }
+    std::optional<Error> last;
+    for (int i = 0; i < kTries; ++i) {
+      const Insert insert = MakeInsert(table, NextSerial());
+      last = Try(insert);
+      if (!last) {
+        Tell("write-after", name, "ok", "an insert through its defaults is taken");
+        return;
+      }
+      // Our made values may break a check or a unique column by chance; the defaults may not.
+      if (IsOurDoing(*last, table, insert)) continue;
+      Tell("write-after", name, "failed", last->message(), last->code());
+      return;
+    }
+    Tell("write-after", name, "unknown",
+         "no row could be made that its checks take: " + last->message(), last->code());
+  }
+
+  bool IsOurDoing(const Error& error, const SchemaTable& table, const Insert& insert) const {
+    if (error.code() == "23514" || error.code() == "23P01" || error.code() == "22P02") return true;
+    if (!postgres_ && error.message().find("CHECK constraint") != std::string::npos) return true;
+    const bool duplicate =
+        error.code() == "23505" || error.message().find("UNIQUE constraint") != std::string::npos;
+    if (!duplicate) return false;
+    // A duplicate is the defaults' doing when every column of some key came from a default.
+    for (const SchemaKey& key : table.keys) {
+      const bool speaks_of_it = error.message().find(key.name) != std::string::npos || !postgres_;
+      const bool all_default = std::ranges::all_of(key.columns, [&](const std::string& column) {
+        return std::ranges::find(insert.columns, column) == insert.columns.end();
+      });
+      if (speaks_of_it && all_default) return false;
+    }
+    return true;
+  }
+
+  // Each constraint must refuse what it is there to refuse.
+  void Violate(const SchemaTable& table) {
+    const std::string name = table.name.Display();
+    for (const SchemaColumn& column : table.columns) {
+      if (column.nullable || column.generated || column.identity_always) continue;
+      if (!postgres_ && column.sequence_default) continue;  // NULL asks for a rowid
+      const auto refused = Try(MakeInsert(table, NextSerial(), {{column.name, db::Value::Null()}}));
+      Expect(name + "." + db::DisplayIdentifier(column.name) + " NOT NULL", refused,
+             {"23502", "1299"}, "a row with NULL");
+    }
+    for (const SchemaKey& key : table.keys) Duplicate(table, key);
+    for (const SchemaForeignKey& key : table.foreign_keys) Dangle(table, key);
+    for (const SchemaCheck& check : table.checks) {
+      stage_.evidence.NotChecked("constraint " + name + " " + check.name + " violated on purpose",
+                                 "no violating value is derived for CHECK constraints");
+    }
+  }
+
+  void Duplicate(const SchemaTable& table, const SchemaKey& key) {
+    std::string columns;
+    std::string not_null;
+    for (const std::string& column : key.columns) {
+      const SchemaColumn* found = table.Column(column);
+      if (found == nullptr || found->generated) return;
+      columns += (columns.empty() ? "" : ", ") + db::QuoteIdentifier(column);
+      not_null += (not_null.empty() ? "" : " AND ") + db::QuoteIdentifier(column) + " IS NOT NULL";
+    }
+    const db::Result present = session_.Query("SELECT " + columns + " FROM " + table.name.Quoted() +
+                                              " WHERE " + not_null + " LIMIT 1");
+    const std::string object = table.name.Display() + " " + key.name;
+    if (present.rows.empty()) {
+      stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+                                 "the table has no row to duplicate");
+      return;
+    }
+    std::map<std::string, db::Value> forced;
+    for (std::size_t i = 0; i < key.columns.size(); ++i) {
+      forced.emplace(key.columns[i], present.rows[0][i]);
+    }
+    Expect(object, Try(MakeInsert(table, NextSerial(), forced)), {"23505", "1555", "2067", "2579"},
+           "a second row with the same key");
+  }
+
+  void Dangle(const SchemaTable& table, const SchemaForeignKey& key) {
+    const std::string object = table.name.Display() + " " + key.name;
+    // A parent key that is not there: made anew until it is absent.
+    std::map<std::string, db::Value> forced;
+    for (int i = 0; i < kTries; ++i) {
+      forced.clear();
+      std::string where;
+      db::Params params;
+      const SchemaTable* parent = schema_.Find(key.to);
+      if (parent == nullptr) return;
+      const ValueMaker maker(*parent);
+      for (std::size_t c = 0; c < key.columns.size(); ++c) {
+        const SchemaColumn* to = parent->Column(key.to_columns[c]);
+        if (to == nullptr || !ValueMaker::CanMake(*to)) {
+          stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+                                     "no values can be made of its type");
+          return;
+        }
+        const db::Value value = maker.Make(*to, random_, NextSerial(), false);
+        forced.emplace(key.columns[c], value);
+        params.push_back(value);
+        where += (where.empty() ? "" : " AND ") + db::QuoteIdentifier(to->name) + " = " +
+                 Parameter(*to, params.size());
+      }
+      if (session_.Query("SELECT 1 FROM " + key.to.Quoted() + " WHERE " + where, params)
+              .rows.empty()) {
+        break;
+      }
+      forced.clear();
+    }
+    if (forced.empty()) {
+      stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+                                 "no absent parent key could be made");
+      return;
+    }
+    Expect(object, Try(MakeInsert(table, NextSerial(), forced)), {"23503", "787"},
+           "a row whose parent is absent");
+  }
+
+  void Expect(const std::string& object, const std::optional<Error>& refused,
+              const std::vector<std::string>& states, const std::string& what) {
+    if (!refused) {
+      Tell("constraints", object, "failed", what + " was taken");
+    } else if (std::ranges::find(states, refused->code()) != states.end()) {
+      Tell("constraints", object, "ok", what + " is refused", refused->code());
+    } else if (refused->code() == "23514" || refused->code() == "23502" ||
+               refused->code() == "23505" || refused->code() == "23503" ||
+               refused->code() == "P0001") {
+      // Another constraint was faster: this one was not really asked.
+      stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+                                 "another rule refused the row first: " + refused->message());
+    } else {
+      stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+                                 "the row was refused for another reason: " + refused->message());
+    }
+  }
+
+  // Rows of `from` whose reference is set and has no row in `to`.
+  void Orphans(const db::TableName& from, const std::vector<std::string>& columns,
+               const db::TableName& to, const std::vector<std::string>& to_columns,
+               const std::string& object) {
+    std::string on;
+    std::string set;
+    std::string shown;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      on += (on.empty() ? "" : " AND ") +
+            ("p." + db::QuoteIdentifier(to_columns[i]) + " = c." + db::QuoteIdentifier(columns[i]));
+      set +=
+          (set.empty() ? "" : " AND ") + ("c." + db::QuoteIdentifier(columns[i]) + " IS NOT NULL");
+      shown += (shown.empty() ? "" : ", ") + ("c." + db::QuoteIdentifier(columns[i]));
+    }
+    const std::string tail = " FROM " + from.Quoted() + " c WHERE " + set +
+                             " AND NOT EXISTS (SELECT 1 FROM " + to.Quoted() + " p WHERE " + on +
+                             ")";
+    const std::int64_t orphans = session_.Scalar("SELECT count(*)" + tail).AsInteger();
+    Json examples = Json::array();
+    if (orphans > 0) {
+      for (const db::Row& row : session_.Query("SELECT " + shown + tail + " LIMIT 5").rows) {
+        Json key = Json::object();
+        for (std::size_t i = 0; i < columns.size(); ++i) key[columns[i]] = row[i].ToJson();
+        examples.push_back(key);
+      }
+    }
+    Tell("orphans", object, orphans == 0 ? "ok" : "failed",
+         orphans == 0 ? "every reference has its row"
+                      : std::to_string(orphans) + " rows of " + from.Display() +
+                            " refer to nothing in " + to.Display(),
+         "", examples);
+  }
+
+  // "public.a.b_id" → "public.b.id"
+  void NamedReference(const std::string& from, const std::string& to) {
+    const std::vector<std::string> f = db::ParseDottedName(from);
+    const std::vector<std::string> t = db::ParseDottedName(to);
+    if (f.size() != 3 || t.size() != 3) {
+      Tell("orphans", from + " → " + to, "unknown", "not schema.table.column");
+      return;
+    }
+    try {
+      Orphans({f[0], f[1]}, {f[2]}, {t[0], t[1]}, {t[2]}, from + " → " + to);
+    } catch (const Error& error) {
+      Tell("orphans", from + " → " + to, "unknown", error.what());
+    }
+  }
+
+  // The next value that a sequence gives must lie beyond its column's data.
+  void Sequences() {
+    static constexpr const char* kOwned = R"sql(
+SELECT sn.nspname, s.relname, tn.nspname, t.relname, a.attname, q.seqincrement
+FROM pg_class s
+JOIN pg_namespace sn ON sn.oid = s.relnamespace
+JOIN pg_sequence q ON q.seqrelid = s.oid
+JOIN pg_depend d ON d.objid = s.oid AND d.classid = 'pg_class'::regclass
+                AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+JOIN pg_class t ON t.oid = d.refobjid
+JOIN pg_namespace tn ON tn.oid = t.relnamespace
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+WHERE s.relkind = 'S' AND sn.nspname NOT LIKE 'understudy%'
+ORDER BY 1, 2)sql";
+    for (const db::Row& row : session_.Query(kOwned).rows) {
+      const db::TableName sequence{row[0].text, row[1].text};
+      const db::TableName table{row[2].text, row[3].text};
+      const bool up = row[5].AsInteger() > 0;
+      try {
+        const db::Row state =
+            session_.Query("SELECT last_value, is_called FROM " + sequence.Quoted()).rows.at(0);
+        const auto furthest = session_.Scalar(std::string("SELECT ") + (up ? "max(" : "min(") +
+                                              db::QuoteIdentifier(row[4].text) +
+                                              ")::numeric::text FROM " + table.Quoted());
+        if (furthest.is_null()) {
+          Tell("sequences", sequence.Display(), "ok", "its column has no rows");
+          continue;
+        }
+        const std::int64_t next =
+            state[0].AsInteger() + (state[1].AsBool() ? row[5].AsInteger() : 0);
+        const std::int64_t last = furthest.AsInteger();
+        const bool beyond = up ? next > last : next < last;
+        Tell("sequences", sequence.Display(), beyond ? "ok" : "failed",
+             "gives " + std::to_string(next) + " next, " + table.Display() + "." +
+                 db::DisplayIdentifier(row[4].text) + " goes to " + std::to_string(last));
+      } catch (const Error& error) {
+        Tell("sequences", sequence.Display(), "unknown", error.what());
+      }
+    }
+  }
+
+  std::int64_t NextSerial() { return 900000000 + ++serial_; }
+
+  Stage& stage_;
+  std::string database_;
+  db::Session& session_;
+  bool postgres_;
+  Schema schema_;
+  Random random_;
+  const ValueMaker* maker_ = nullptr;
+  std::int64_t serial_ = 0;
+};
+
+}  // namespace
+
+void ProbeRows(Stage& stage, const std::string& database, const db::Endpoint& copy) {
+  db::SessionOptions options;
+  options.application_name = "understudy-probe";
+  options.statement_timeout = std::chrono::seconds(60);
+  options.foreign_keys = true;
+  // As a client would: a default may call a function that finds its tables by search_path.
+  options.settings = db::Settings::kUsers;
+  const auto session = db::Connect(copy, options);
+  RowProber(stage, database, *session).All();
+}
+
+}  // namespace understudy::harness

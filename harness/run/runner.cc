@@ -1,0 +1,106 @@
+// One rehearsal, told in order. Read this first.
+#include "harness/run/runner.h"
+
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "harness/run/comparisons.h"
+#include "harness/run/probes.h"
+#include "harness/run/stage.h"
+#include "harness/run/steps.h"
+
+namespace understudy::harness {
+namespace {
+
+void TellScenario(const Scenario& scenario, const RunOptions& options, EvidenceWriter& evidence) {
+  evidence.Add("scenario", {{"name", scenario.name},
+                            {"file", scenario.file.string()},
+                            {"file_sha256", scenario.file_sha256},
+                            {"seed", scenario.seed},
+                            {"started_at", UtcNow()},
+                            {"command", options.command},
+                            {"tool", options.tool},
+                            {"host", options.host}});
+}
+
+// Rows and bytes of each database as the scenario begins.
+void TellDatabases(Stage& stage) {
+  for (const DatabaseSpec& spec : stage.scenario.databases) {
+    Lease& lease = stage.Database(spec.name);
+    const auto session = db::Connect(lease.endpoint(), {.application_name = "understudy-runner"});
+    const bool postgres = spec.engine == "postgres";
+    const std::int64_t bytes =
+        session
+            ->Scalar(postgres ? "SELECT pg_database_size(current_database())"
+                              : "SELECT (SELECT page_count FROM pragma_page_count()) * "
+                                "(SELECT page_size FROM pragma_page_size())")
+            .AsInteger();
+    stage.evidence.Add("database", {{"name", spec.name},
+                                    {"engine", spec.engine},
+                                    {"version", lease.version()},
+                                    {"provision", lease.provision()},
+                                    {"rows", nullptr},  // counted by the first snapshot
+                                    {"bytes", bytes}});
+  }
+}
+
+// After the last step, nobody writes any more: what is there is read, compared and tried.
+void Examine(Stage& stage) {
+  stage.ThrowIfStopped();
+  std::map<std::string, std::string> map;
+  if (stage.scenario.checks.contains("rows")) {
+    for (const auto& [from, to] :
+         stage.scenario.checks["rows"].value("map", Json::object()).items()) {
+      map.emplace(from, to.get<std::string>());
+    }
+  }
+  stage.ledger.Flush();
+  Observe(stage.Actors(), map);
+  CompareFirstWithLast(stage);
+  ProbeCopies(stage);
+}
+
+}  // namespace
+
+RunResult RunScenario(const Scenario& scenario, const RunOptions& options) {
+  RunResult result;
+  const auto started = SteadyClock::now();
+  std::filesystem::create_directories(options.folder);
+  WriteFileWhole(options.folder / "scenario.json", ToText(scenario.document));
+  EvidenceWriter evidence(options.folder, started);
+  evidence.on_event = options.on_event;
+  TellScenario(scenario, options, evidence);
+  std::string status = "complete";
+  std::string reason;
+  try {
+    Stage stage(scenario, options, evidence);
+    stage.BuildWorld();  // databases, fixtures
+    TellDatabases(stage);
+    PerformSteps(stage);  // snapshots, workload, faults, the migration
+    Examine(stage);       // rows, the ledger, probes on copies
+    if (options.keep) {
+      for (const DatabaseSpec& spec : scenario.databases) {
+        result.how_to_connect.push_back(spec.name + ": " +
+                                        stage.Database(spec.name).HowToConnect());
+      }
+    }
+    stage.ledger.Flush();
+  } catch (const Error& error) {
+    result.interrupted = options.stop && options.stop();
+    status = result.interrupted ? "interrupted" : "failed";
+    reason = error.what();
+    if (!result.interrupted) result.failure = error;
+  } catch (const std::exception& error) {
+    status = "failed";
+    reason = error.what();
+    result.failure = Error(ErrorKind::kInternal, reason);
+  }
+  // The leases are given back by now: what is left behind is a finding of its own.
+  evidence.Add("end", {{"status", status},
+                       {"reason", reason},
+                       {"error_kind", result.failure ? Json(ErrorKindName(result.failure->kind()))
+                                                     : Json(nullptr)},
+                       {"duration_ms", MillisecondsSince(started)}});
+  return result;
+}
+
+}  // namespace understudy::harness

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "harness/actors/actor.h"
+#include "harness/evidence/evidence.h"
+#include "harness/observe/observer.h"
+#include "harness/run/engine_process.h"
+#include "harness/run/runner.h"
+#include "harness/snapshot/snapshot.h"
+#include "harness/world/world.h"
+
+namespace understudy::harness {
+
+// What one run holds: its databases, its actors, its record. Owned by RunScenario; steps and
+// probes work on it.
+class Stage {
+ public:
+  Stage(const Scenario& scenario, const RunOptions& options, EvidenceWriter& evidence);
+  ~Stage();
+
+  const Scenario& scenario;
+  const RunOptions& options;
+  EvidenceWriter& evidence;
+  Ledger ledger;
+
+  // ---- world
+  void BuildWorld();
+  Lease& Database(const std::string& name);
+  std::map<std::string, db::Endpoint> Endpoints() const;
+  ActorContext Actors();
+  bool Stopped() const { return options.stop && options.stop(); }
+  void ThrowIfStopped() const;
+
+  // ---- snapshots: the catalog and digests are stored, the rows are held as a copy
+  void TakeSnapshot(const std::string& name, const std::vector<std::string>& of);
+  // The copy of `database` at snapshot `name`; nullptr when none could be held (already told).
+  Lease* Held(const std::string& name, const std::string& database);
+  const Snapshot* Taken(const std::string& name, const std::string& database) const;
+  const std::vector<std::string>& snapshot_names() const { return snapshot_names_; }
+
+  // ---- workload and observers, around the migrate steps
+  void StartActors();
+  void StopActors();
+  bool actors_running() const { return actors_running_; }
+  bool workload_ran() const { return workload_ran_; }
+
+  // ---- the engine
+  // Runs a job of `migration` in the engine's process; strikes faults at points; follows
+  // kill-engine's `then`. Gives the outcome for the step.
+  EngineResult RunEngine(const std::string& migration, Json job);
+  // The same on other databases, without faults, observers or a line in the evidence: for probes.
+  EngineResult RunEngineOn(const std::string& migration, Json job,
+                           const std::map<std::string, db::Endpoint>& databases,
+                           const std::string& id_suffix = "");
+  bool WaitForPoint(const std::string& point, double timeout_s);
+  void StepBegins(const std::string& name);  // faults with at_step
+
+ private:
+  Json JobOf(const std::string& migration, Json job,
+             const std::map<std::string, db::Endpoint>& databases) const;
+  EngineProcess::Answer AtPoint(const Json& event, EngineProcess& engine, std::string& then);
+  void Strike(const FaultSpec& spec, EngineProcess* engine, EngineProcess::Answer& answer,
+              std::string& then);
+  void RunTimedFaults(const std::stop_token& stop);
+  void StartObservers();
+  void StopObservers();
+
+  std::map<std::string, std::unique_ptr<Lease>> leases_;
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<Lease>> held_;
+  std::map<std::pair<std::string, std::string>, Snapshot> snapshots_;
+  std::vector<std::string> snapshot_names_;
+  std::vector<std::unique_ptr<Actor>> workload_;
+  std::map<std::size_t, std::unique_ptr<Fault>> faults_;
+  std::map<std::string, std::unique_ptr<Observer>> observers_;
+  bool actors_running_ = false;
+  bool workload_ran_ = false;
+
+  std::mutex mutex_;  // of what follows: engine thread, background steps, timed faults
+  std::condition_variable passed_;
+  std::map<std::string, int> points_passed_;
+  std::set<std::size_t> struck_;
+  std::jthread timed_faults_;  // last: joined first
+};
+
+}  // namespace understudy::harness
