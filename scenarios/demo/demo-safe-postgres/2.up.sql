@@ -1,0 +1,1 @@
+UPDATE orders SET total_cents = total * 100 WHERE total_cents IS NULL AND id <= 500;

@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX CONCURRENTLY orders_status_key ON orders (status);

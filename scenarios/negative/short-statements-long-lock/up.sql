@@ -1,0 +1,11 @@
+ALTER TABLE orders ADD COLUMN region text;
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);
+SELECT pg_sleep(0.03);

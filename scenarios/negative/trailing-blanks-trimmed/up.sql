@@ -1,0 +1,1 @@
+ALTER TABLE customers ALTER COLUMN phone TYPE varchar(40) USING rtrim(phone);

@@ -1,0 +1,2 @@
+UPDATE orders SET note = coalesce(note, '');
+SELECT pg_sleep(2.6);

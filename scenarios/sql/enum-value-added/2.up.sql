@@ -1,0 +1,1 @@
+UPDATE customers SET mood = 'happy' WHERE id = 1;

@@ -1,0 +1,3 @@
+ALTER TABLE customers ADD CONSTRAINT customers_referrer_fk
+  FOREIGN KEY (referrer_id) REFERENCES referrers (id) NOT VALID;
+ALTER TABLE customers VALIDATE CONSTRAINT customers_referrer_fk;

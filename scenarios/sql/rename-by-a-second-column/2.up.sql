@@ -1,0 +1,1 @@
+UPDATE orders SET remark = note WHERE remark IS DISTINCT FROM note;
