@@ -1,10 +1,14 @@
 #pragma once
 
+#include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/db/session.h"
@@ -18,37 +22,61 @@ namespace understudy::harness {
 class Ledger {
  public:
   explicit Ledger(EvidenceWriter& evidence);
+  ~Ledger();
 
   struct Write {
     std::string client, database, operation, table;
     std::int64_t txn = 0;
-    Json key, row;  // objects of text forms
+    Json key = nullptr, row = nullptr;  // objects of text forms; key null: the server makes it
     Json key_after = nullptr;
     bool hot = false;
   };
   std::int64_t Pending(const Write& write);
   // `row`: what RETURNING gave back (null: as sent). `counter`: {"column", "value"} of a hot row.
+  // `key`: of a write whose key the server made. On disk with the next Pending or Flush.
   void Settle(std::int64_t id, std::string_view state, const Json& row = nullptr,
               std::string_view sqlstate = "", std::string_view message = "",
-              const Json& counter = nullptr);
+              const Json& counter = nullptr, const Json& key = nullptr);
 
   struct Operation {
     std::string client, kind, operation, database, statement, outcome, sqlstate, message;
     double started_ms = 0, duration_ms = 0;
     bool expected = false;
   };
-  void Did(const Operation& operation);  // buffered; Flush writes it
+  void Did(Operation operation);  // buffered; Flush writes it
   void Flush();
 
+  // Takes a row for one owner (a client, the shared parents, the hot rows) for the whole run. False
+  // when it is taken.
+  bool Claim(const std::string& database, const std::string& table, const std::string& key);
+  // Returns when every insert that is pending now and whose key the server makes is settled, so
+  // that what other clients inserted can be told by the ledger's keys; and writes all of it.
+  void WaitForKeys();
+  std::int64_t NextTransaction() { return ++transactions_; }
+
   EvidenceWriter& evidence() { return evidence_; }
-  db::Session& session() { return *session_; }
+  db::Session& session() { return *session_; }  // under mutex()
   std::mutex& mutex() { return mutex_; }
 
  private:
+  struct Settled {
+    std::int64_t id;
+    std::string state, row, sqlstate, message, counter, key;  // JSON; "" = leave as it is
+    double ended_ms;
+  };
+  void WriteSettled();     // REQUIRES: mutex_, a transaction
+  void WriteOperations();  // REQUIRES: mutex_, a transaction
+
   EvidenceWriter& evidence_;
   std::unique_ptr<db::Session> session_;
   std::mutex mutex_;
+  std::condition_variable settled_one_;
+  std::int64_t last_id_ = 0;
+  std::atomic<std::int64_t> transactions_ = 0;
+  std::vector<Settled> settled_;
   std::vector<Operation> operations_;
+  std::set<std::int64_t> keyless_;  // pending without a key
+  std::unordered_set<std::uint64_t> claimed_;
 };
 
 // What an actor sees of the run.
