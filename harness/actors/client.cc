@@ -12,9 +12,9 @@ namespace {
 
 constexpr double kFirstBackoffMs = 20;
 constexpr double kLongestBackoffMs = 1000;
-constexpr double kForgivenMs = 5000;   // a client without a session for longer has died
-constexpr double kSlowMs = 20;         // statements of faster operations are not kept
-constexpr double kCatchUpMs = 1000;    // what a rate makes up for after a stall
+constexpr double kForgivenMs = 5000;  // a client without a session for longer has died
+constexpr double kSlowMs = 20;        // statements of faster operations are not kept
+constexpr double kCatchUpMs = 1000;   // what a rate makes up for after a stall
 constexpr std::size_t kStatementBytes = 1000;
 
 }  // namespace

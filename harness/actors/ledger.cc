@@ -141,8 +141,8 @@ void Ledger::WaitForKeys() {
   {
     std::unique_lock lock(mutex_);
     const std::int64_t until = last_id_;
-    settled_one_.wait_for(
-        lock, kLongestWait, [&] { return keyless_.empty() || *keyless_.begin() > until; });
+    settled_one_.wait_for(lock, kLongestWait,
+                          [&] { return keyless_.empty() || *keyless_.begin() > until; });
   }
   Flush();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "engine/base/error.h"
 #include "harness/actors/hash.h"
 #include "harness/actors/stage.h"
 
@@ -48,9 +49,7 @@ bool CanCount(const TablePlan& plan, const db::Value& counter) {
     return false;  // SQLite: text in an integer column
   }
   const std::string& type = plan.table.columns[static_cast<std::size_t>(plan.counter)].base_type;
-  const std::int64_t most = type == "int2"   ? INT16_MAX
-                            : type == "int4" ? INT32_MAX
-                                             : INT64_MAX;
+  const std::int64_t most = type == "int2" ? INT16_MAX : type == "int4" ? INT32_MAX : INT64_MAX;
   return value < most / 2;
 }
 
@@ -84,8 +83,8 @@ void ShareOut(Stage& stage, db::Session& session, Ledger& ledger, const StageOpt
   std::vector<Candidate> rows;
   for (std::size_t p = 0; p < stage.plans.size(); ++p) {
     TablePlan& plan = *stage.plans[p];
-    const bool chosen = std::find(stage.chosen.begin(), stage.chosen.end(), p) !=
-                        stage.chosen.end();
+    const bool chosen =
+        std::find(stage.chosen.begin(), stage.chosen.end(), p) != stage.chosen.end();
     if (plan.key.empty() || (!chosen && !plan.has_children)) continue;
     try {
       for (db::Row& row : session.Query(RowsOf(plan, limit)).rows) {
@@ -119,9 +118,9 @@ void ShareOut(Stage& stage, db::Session& session, Ledger& ledger, const StageOpt
       if (!ledger.Claim(stage.database, plan.display, text)) continue;
       ++hot_of[row.plan];
       const auto name = [&](int column) {
-        return column < 0 ? db::Value::Null()
-                          : db::Value::Text(
-                                plan.table.columns[static_cast<std::size_t>(column)].name);
+        return column < 0
+                   ? db::Value::Null()
+                   : db::Value::Text(plan.table.columns[static_cast<std::size_t>(column)].name);
       };
       const std::lock_guard lock(ledger.mutex());
       ledger.session().Query(

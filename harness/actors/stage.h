@@ -53,7 +53,7 @@ struct TablePlan {
   bool reread = false;  // AFTER triggers change the row: RETURNING does not show it
   int counter = -1;     // of a hot row: the column that counts, the one that says who
   int note = -1;
-  std::vector<std::string> why_not;  // what it does not allow, and why
+  std::vector<std::string> why_not;         // what it does not allow, and why
   std::set<std::string> known_constraints;  // unique, check, exclusion: at the start
 
   bool CanWrite() const { return can_insert || !updatable.empty() || can_delete; }
@@ -102,10 +102,10 @@ std::unique_ptr<Stage> PlanStage(db::Session& session, const std::string& databa
 void ShareOut(Stage& stage, db::Session& session, Ledger& ledger, const StageOptions& options);
 // Another table that a write to one reaches through a trigger.
 struct SideEffect {
-  std::size_t table;   // the one written to, in Stage::plans
-  char operation;      // i u d
+  std::size_t table;  // the one written to, in Stage::plans
+  char operation;     // i u d
   db::TableName target;
-  char does;           // i u d
+  char does;  // i u d
 };
 // What triggers do beside the row itself, from their text, those of triggers that they fire too.
 std::vector<SideEffect> ReadTriggers(const Stage& stage, db::Session& session);

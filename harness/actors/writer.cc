@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "harness/actors/reader.h"
 
 namespace understudy::harness {
 namespace {
@@ -19,13 +20,6 @@ constexpr std::string_view kNames[] = {"insert",      "update",   "delete",     
 // The name that a ledger line has: a hot update is an update.
 std::string OperationName(Kind kind) {
   return std::string(KindName(kind == Kind::kHot ? Kind::kUpdate : kind));
-}
-
-bool CatalogChanged(const Error& error) {
-  static const std::set<std::string> kCodes = {"42703", "42P01", "0A000", "42804", "42P10", "3F000"};
-  return kCodes.contains(error.code()) || error.message().find("no such column") != std::string::npos ||
-         error.message().find("no such table") != std::string::npos ||
-         error.message().find("has no column named") != std::string::npos;
 }
 
 }  // namespace
@@ -47,8 +41,8 @@ WriterOptions ReadWriterOptions(const Json& options) {
 
 KnownRow& KnownRows::Add(db::Row kept, bool inserted, Random& random) {
   if (rows_.size() >= kMostRows) {
-    KnownRow& victim = at(static_cast<std::size_t>(
-        random.Uniform(0, static_cast<std::int64_t>(rows_.size()) - 1)));
+    KnownRow& victim = at(
+        static_cast<std::size_t>(random.Uniform(0, static_cast<std::int64_t>(rows_.size()) - 1)));
     if (!victim.busy) Remove(victim);
   }
   rows_.push_back(std::make_unique<KnownRow>());
@@ -126,19 +120,18 @@ void Writer::Pend(Step& step, std::int64_t txn) {
 void Writer::Send(Step& step) {
   db::Result result = Query(step.sql, step.params);
   if (step.kind == Kind::kDelete ? result.affected == 0 : result.rows.empty()) {
-    throw Error(ErrorKind::kConstraint,
-                step.kind == Kind::kInsert || step.kind == Kind::kUpsert
-                    ? "the statement succeeded and no row came back: something suppressed it"
-                    : "the statement succeeded and changed no row: none has the key " +
-                          ToLine(step.key),
-                "02000");
+    throw Error(
+        ErrorKind::kConstraint,
+        step.kind == Kind::kInsert || step.kind == Kind::kUpsert
+            ? "the statement succeeded and no row came back: something suppressed it"
+            : "the statement succeeded and changed no row: none has the key " + ToLine(step.key),
+        "02000");
   }
   if (step.kind == Kind::kDelete) return;
   if (step.plan->reread) {
     db::Params params;
-    const std::string sql =
-        "SELECT " + step.plan->Returning() + " FROM " + step.plan->quoted +
-        Where(*step.plan, step.plan->Keep(result.rows[0]), params);
+    const std::string sql = "SELECT " + step.plan->Returning() + " FROM " + step.plan->quoted +
+                            Where(*step.plan, step.plan->Keep(result.rows[0]), params);
     db::Result again = Query(sql, params);
     if (!again.rows.empty()) result = std::move(again);
   }
@@ -194,8 +187,10 @@ Writer::Result Writer::Group(Kind kind, Random& random, bool transaction, bool r
       Kind what = kind;
       if (transaction) {
         const std::int64_t draw = own.Uniform(0, 9);
-        what = draw < 4 ? Kind::kInsert : draw < 8 ? Kind::kUpdate : draw < 9 ? Kind::kDelete
-                                                                              : Kind::kUpsert;
+        what = draw < 4   ? Kind::kInsert
+               : draw < 8 ? Kind::kUpdate
+               : draw < 9 ? Kind::kDelete
+                          : Kind::kUpsert;
         if (options_.weights[static_cast<std::size_t>(what)] <= 0) what = Kind::kUpdate;
       }
       Step step;
@@ -307,18 +302,20 @@ void Writer::Reconnected() {
   // The lost backend may still be busy with the commit: nothing is known before it has gone.
   bool gone = stage_->engine == db::Engine::kSqlite;
   for (const double until = NowMs() + kBackendGoneMs; !gone && NowMs() < until && !Stopping();) {
-    gone = session().Scalar("SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE pid = $1",
-                            {db::Value::Integer(lost_pid())}).AsInteger() == 0;
+    gone = session()
+               .Scalar("SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE pid = $1",
+                       {db::Value::Integer(lost_pid())})
+               .AsInteger() == 0;
     if (!gone) Sleep(20);
   }
-  std::vector<Step> doubts = std::move(doubts_);
-  doubts_.clear();
-  for (Step& step : doubts) {
+  while (!doubts_.empty()) {
+    Step& step = doubts_.back();
     if (gone) {
       Relearn(step);
     } else if (step.row != nullptr) {
       own_[step.plan_index].Remove(*step.row);
     }
+    doubts_.pop_back();
   }
 }
 
@@ -365,10 +362,7 @@ void Writer::Relearn(Step& step) {
       rows.Add(std::move(*now), true, unused);
     }
   } catch (const Error& error) {
-    if (IsLost(error)) {
-      doubts_.push_back(std::move(step));
-      throw;
-    }
+    if (IsLost(error)) throw;
     if (step.row != nullptr) rows.Remove(*step.row);  // it cannot be read any more
   }
 }

@@ -24,10 +24,10 @@ WriterOptions ReadWriterOptions(const Json& options);
 // A row that one client alone changes, and what is known of it.
 struct KnownRow {
   db::Row kept;
-  bool inserted = false;   // by this client, in this run
-  bool parent = false;     // others refer to it: never deleted, its key never changed
+  bool inserted = false;            // by this client, in this run
+  bool parent = false;              // others refer to it: never deleted, its key never changed
   std::uint64_t exclusive_for = 0;  // a bit per plan (modulo 64) that used it as its only child's
-  bool busy = false;       // touched in the transaction that is under way
+  bool busy = false;                // touched in the transaction that is under way
   std::size_t position = 0;
 };
 
@@ -53,7 +53,7 @@ struct Step {
   db::Params params;
   Json key = nullptr, sent = nullptr, key_after = nullptr;
   std::vector<std::pair<std::size_t, db::Value>> values;  // columns that are sent
-  KnownRow* row = nullptr;    // the own row that it changes
+  KnownRow* row = nullptr;                                // the own row that it changes
   const HotRow* hot = nullptr;
   std::optional<db::Row> key_row, key_row_after;  // key values; absent: the server makes them
   std::int64_t ledger_id = 0;
@@ -112,8 +112,8 @@ class Writer : public Client {
   std::vector<Step> doubts_;
   std::int64_t serial_ = 0;
   std::atomic<std::int64_t> acknowledged_ = 0;
-  int only_column_ = -1;      // Try: the one column that an update changes
-  int short_insert_ = -1;     // Try: which list of columns an insert names
+  int only_column_ = -1;   // Try: the one column that an update changes
+  int short_insert_ = -1;  // Try: which list of columns an insert names
 };
 
 }  // namespace understudy::harness

@@ -38,8 +38,8 @@ KnownRow* Writer::Pick(std::size_t plan, Random& random, bool removable) {
   if (rows.empty()) return nullptr;
   const bool has_children = stage_->plans[plan]->has_children;
   for (int i = 0; i < kTries; ++i) {
-    KnownRow& row = rows.at(static_cast<std::size_t>(
-        random.Uniform(0, static_cast<std::int64_t>(rows.size()) - 1)));
+    KnownRow& row = rows.at(
+        static_cast<std::size_t>(random.Uniform(0, static_cast<std::int64_t>(rows.size()) - 1)));
     if (row.busy) continue;
     // Rows of before may have children that we know nothing of.
     if (removable && has_children && (row.parent || !row.inserted)) continue;
@@ -79,8 +79,8 @@ bool Writer::Parents(Random& random, Step& step, std::vector<std::optional<db::V
       KnownRow* chosen = nullptr;
       if (exclusive || shared.empty() || (!own.empty() && random.Chance(kOwnParent))) {
         if (own.empty()) break;
-        chosen = &own.at(static_cast<std::size_t>(
-            random.Uniform(0, static_cast<std::int64_t>(own.size()) - 1)));
+        chosen = &own.at(
+            static_cast<std::size_t>(random.Uniform(0, static_cast<std::int64_t>(own.size()) - 1)));
         if (chosen->busy || (exclusive && (!chosen->inserted || (chosen->exclusive_for & bit)))) {
           continue;
         }
@@ -227,9 +227,8 @@ bool Writer::PrepareMove(Random& random, Step& step) {
   std::string set;
   for (const std::size_t k : plan.movable) {
     const SchemaColumn& column = plan.table.columns[k];
-    db::Value value = plan.move_by_sequence.empty()
-                          ? plan.maker.Make(column, random, serial, false)
-                          : session().Scalar(plan.move_by_sequence);
+    db::Value value = plan.move_by_sequence.empty() ? plan.maker.Make(column, random, serial, false)
+                                                    : session().Scalar(plan.move_by_sequence);
     after[static_cast<std::size_t>(std::find(plan.key.begin(), plan.key.end(), k) -
                                    plan.key.begin())] = value;
     step.params.push_back(std::move(value));
@@ -249,8 +248,8 @@ bool Writer::PrepareHot(Random& random, Step& step) {
   if (stage_->hot.empty()) return false;
   const auto index = static_cast<std::size_t>(
       random.Uniform(0, static_cast<std::int64_t>(stage_->hot.size()) - 1));
-  if (std::find(full_counters_.begin(), full_counters_.end(),
-                static_cast<std::int64_t>(index)) != full_counters_.end()) {
+  if (std::find(full_counters_.begin(), full_counters_.end(), static_cast<std::int64_t>(index)) !=
+      full_counters_.end()) {
     return false;
   }
   step.hot = &stage_->hot[index];
@@ -264,7 +263,8 @@ bool Writer::PrepareHot(Random& random, Step& step) {
   step.sent = Json::object();
   if (plan.note >= 0) {
     const SchemaColumn& note = plan.table.columns[static_cast<std::size_t>(plan.note)];
-    db::Value value = db::Value::Text("hot:" + name() + ":" + std::to_string(number_of_operation()));
+    db::Value value =
+        db::Value::Text("hot:" + name() + ":" + std::to_string(number_of_operation()));
     step.sent[note.name] = value.text;
     step.values.emplace_back(static_cast<std::size_t>(plan.note), value);
     step.params.push_back(std::move(value));
@@ -312,8 +312,8 @@ bool Writer::Prepare(Kind kind, std::size_t plan, Random& random, Step& step) {
 bool Writer::PrepareAny(Kind kind, Random& random, Step& step) {
   if (kind == Kind::kHot) return Prepare(kind, 0, random, step);
   const auto& chosen = stage_->chosen;
-  const auto first = static_cast<std::size_t>(
-      random.Uniform(0, static_cast<std::int64_t>(chosen.size()) - 1));
+  const auto first =
+      static_cast<std::size_t>(random.Uniform(0, static_cast<std::int64_t>(chosen.size()) - 1));
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     Random own = random.Fork(std::to_string(i));
     if (Prepare(kind, chosen[(first + i) % chosen.size()], own, step)) return true;
