@@ -242,10 +242,9 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
   if (!outcome.ok()) return outcome;
 
   bool any = false;
-  for (const Phase phase : kOrder) {
+  for (int index = DonePhases(state); index < static_cast<int>(std::size(kOrder)); ++index) {
+    const Phase phase = kOrder[index];
     if (phase > through) break;
-    const auto index = static_cast<int>(&phase - kOrder);
-    if (index < DonePhases(state)) continue;
     if (phase == Phase::kDrain) continue;  // part of sync here, and again inside cutover
     any = true;
     outcome = Guarded(phase, [&]() -> PhaseOutcome {

@@ -1,0 +1,94 @@
+#include "engine/core/journal.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/base/error.h"
+#include "tests/support/server.h"
+
+namespace understudy::core {
+namespace {
+
+void KeepsRecordsAndEntries(db::Session& session) {
+  Journal journal(session, "a");
+  EXPECT_FALSE(journal.Load().has_value());
+  journal.Create();
+  journal.Create();  // safe to repeat
+  journal.Save({"sql", "digest", State::kPreparing, 1, {{"note", "it's \"quoted\""}}});
+  EXPECT_EQ(journal.Load()->detail["note"], "it's \"quoted\"");
+  journal.SetState(State::kReady);
+  EXPECT_EQ(journal.Load()->state, State::kReady);
+  EXPECT_EQ(journal.Load()->digest, "digest");
+  journal.Add("one");
+  journal.Add("two", {{"x", 1}});
+  journal.Put("one", {{"y", 2}});
+  ASSERT_EQ(journal.Entries().size(), 2U);
+  EXPECT_EQ(journal.Entries()[0].detail["y"], 2);
+  EXPECT_EQ(journal.Find("two")->number, 2);
+  journal.Remove("one");
+  EXPECT_FALSE(journal.Find("one").has_value());
+}
+
+void WritesWithTheTransaction(db::Session& session) {
+  Journal journal(session, "a");
+  journal.Create();
+  session.Begin();
+  journal.Add("gone");
+  session.Rollback();
+  EXPECT_TRUE(journal.Entries().empty());
+}
+
+void TakingOverStopsTheOldOne(db::Session& session) {
+  Journal journal(session, "a");
+  journal.Create();
+  journal.Save({"sql", "d", State::kSyncing, 1, Json::object()});
+  journal.CheckEpoch(1);
+  EXPECT_EQ(journal.TakeOver(), 2);
+  EXPECT_THROW(journal.CheckEpoch(1), Error);
+  journal.CheckEpoch(2);
+}
+
+void TheLastOneTakesTheTablesAlong(db::Session& session) {
+  Journal a(session, "a");
+  Journal b(session, "b");
+  a.Create();
+  a.Save({"sql", "d", State::kSyncing, 1, Json::object()});
+  b.Save({"sql", "d", State::kSyncing, 1, Json::object()});
+  a.Drop();
+  EXPECT_TRUE(b.Exists());
+  EXPECT_FALSE(a.Load().has_value());
+  b.Drop();
+  EXPECT_FALSE(b.Exists());
+}
+
+TEST(JournalOnPostgres, KeepsItsPromises) {
+  NEED_POSTGRES();
+  for (const auto check : {KeepsRecordsAndEntries, WritesWithTheTransaction,
+                           TakingOverStopsTheOldOne, TheLastOneTakesTheTablesAlong}) {
+    const understudy::testing::Database database;
+    check(*database.Connect());
+  }
+}
+
+TEST(JournalOnSqlite, KeepsItsPromises) {
+  for (const auto check : {KeepsRecordsAndEntries, WritesWithTheTransaction,
+                           TakingOverStopsTheOldOne, TheLastOneTakesTheTablesAlong}) {
+    const understudy::testing::SqliteFile file;
+    check(*file.Connect());
+  }
+}
+
+// The product never touches a schema that merely looks like its own.
+TEST(JournalOnPostgres, LeavesTheSchemaWhereSomebodyElseUsesIt) {
+  NEED_POSTGRES();
+  const understudy::testing::Database database;
+  const auto session = database.Connect();
+  session->Execute("CREATE SCHEMA understudy; CREATE TABLE understudy.mine(x int)");
+  Journal journal(*session, "a");
+  journal.Create();
+  journal.Save({"sql", "d", State::kSyncing, 1, Json::object()});
+  journal.Drop();
+  EXPECT_EQ(session->Scalar("SELECT count(*) FROM understudy.mine").AsInteger(), 0);
+}
+
+}  // namespace
+}  // namespace understudy::core

@@ -1,0 +1,262 @@
+#include "engine/core/lifecycle.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "engine/base/error.h"
+#include "tests/support/server.h"
+
+namespace understudy::core {
+namespace {
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// What the strategy under the lifecycle does next, and what it was asked.
+struct Script {
+  std::vector<std::string> calls;
+  std::map<std::string, std::vector<ErrorKind>> failures;  // by call, first one first
+  Owner owner = Owner::kOld;
+  bool retries_cutover = true;
+  int sync_steps = 3;
+  std::vector<PlanRefusal> refused;
+};
+
+class ScriptedMigration : public Migration {
+ public:
+  ScriptedMigration(Context& context, Script& script) : context_(context), script_(script) {}
+  core::Capabilities Capabilities() const override {
+    return {.retries_cutover = script_.retries_cutover};
+  }
+  Plan MakePlan() override {
+    Plan plan;
+    plan.refused = script_.refused;
+    return plan;
+  }
+  void Prepare() override { Call("prepare"); }
+  SyncProgress SyncStep(const Budget&) override {
+    Call("sync");
+    return {.caught_up = --left_ <= 0};
+  }
+  void Cutover(std::chrono::steady_clock::time_point) override {
+    context_.At("cutover.locked");
+    Call("cutover");
+  }
+  VerifyResult Verify() override {
+    Call("verify");
+    return {};
+  }
+  void Rollback(const RollbackOptions&) override { Call("rollback"); }
+  void Cleanup() override { Call("cleanup"); }
+  std::vector<std::string> Reset(bool) override {
+    Call("reset");
+    return {};
+  }
+  Owner WhoOwns() override {
+    Call("who-owns");
+    return script_.owner;
+  }
+  StrategyStatus Status() override { return {}; }
+
+ private:
+  void Call(const std::string& name) {
+    script_.calls.push_back(name);
+    auto& failures = script_.failures[name];
+    if (failures.empty()) return;
+    const ErrorKind kind = failures.front();
+    failures.erase(failures.begin());
+    throw Error(kind, "scripted");
+  }
+  Context& context_;
+  Script& script_;
+  int left_ = script_.sync_steps;
+};
+
+class PointProbe : public Probe {
+ public:
+  void OnEvent(const Event& event) override {
+    if (event.kind != "point") return;
+    points.push_back(event.data["point"]);
+    if (points.back() == fail_at) throw Error(ErrorKind::kCancelled, "injected", "injected");
+  }
+  std::vector<std::string> points;
+  std::string fail_at;
+};
+
+class LifecycleTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == "postgres") {
+      NEED_POSTGRES();
+      database_ = std::make_unique<understudy::testing::Database>();
+    } else {
+      file_.Connect();
+    }
+    registry_.Add({.name = "scripted",
+                   .endpoint_keys = {"on"},
+                   .required = {"on"},
+                   .optional = {"note"},
+                   .make = [this](Context& context) {
+                     return std::make_unique<ScriptedMigration>(context, script_);
+                   }});
+    spec_ = Parse({{"strategy", "scripted"}, {"on", "main"}});
+  }
+  db::Endpoint endpoint() const { return database_ ? database_->endpoint() : file_.endpoint(); }
+  Spec Parse(const Json& document) {
+    return Spec::Parse(document, "m", ".", "test", registry_, {{"main", endpoint()}});
+  }
+  std::unique_ptr<Lifecycle> Make() {
+    return std::make_unique<Lifecycle>(spec_, registry_, Lifecycle::Options{.probe = &probe_});
+  }
+  State Stored() {
+    const auto session = db::Connect(endpoint());
+    const auto record = Journal(*session, "m").Load();
+    return record ? record->state : State::kNone;
+  }
+
+  Script script_;
+  Registry registry_;
+  Spec spec_;
+  PointProbe probe_;
+  std::unique_ptr<understudy::testing::Database> database_;
+  understudy::testing::SqliteFile file_;
+};
+
+TEST_P(LifecycleTest, GoesThroughThePhasesInOrderAndCleanupLeavesNothing) {
+  EXPECT_TRUE(Make()->RunThrough(Phase::kVerify).ok());
+  EXPECT_EQ(Stored(), State::kVerified);
+  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "sync", "sync", "cutover", "verify"));
+  EXPECT_THAT(probe_.points, ElementsAre("prepare.begin", "prepare.end", "cutover.begin",
+                                         "cutover.locked", "verify.end"));
+  EXPECT_TRUE(Make()->Cleanup().ok());
+  const auto session = db::Connect(endpoint());
+  EXPECT_FALSE(Journal(*session, "m").Exists());
+}
+
+TEST_P(LifecycleTest, DoesNotDoADonePhaseAgain) {
+  Make()->RunThrough(Phase::kPrepare);
+  script_.calls.clear();
+  EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
+  EXPECT_THAT(script_.calls, Not(Contains("prepare")));
+  script_.calls.clear();
+  EXPECT_EQ(Make()->RunThrough(Phase::kCutover).kind, PhaseOutcome::Kind::kNothing);
+  EXPECT_THAT(script_.calls, ElementsAre());
+}
+
+TEST_P(LifecycleTest, RetriesWhatIsRetryableAndNothingElse) {
+  script_.failures["prepare"] = {ErrorKind::kConflict, ErrorKind::kUnavailable};
+  EXPECT_TRUE(Make()->RunThrough(Phase::kPrepare).ok());
+  EXPECT_EQ(std::ranges::count(script_.calls, "prepare"), 3);
+  script_.calls.clear();
+  script_.failures["sync"] = {ErrorKind::kConstraint};
+  EXPECT_EQ(Make()->RunThrough(Phase::kSync).kind, PhaseOutcome::Kind::kFailed);
+  EXPECT_EQ(std::ranges::count(script_.calls, "sync"), 1);
+  EXPECT_EQ(Stored(), State::kFailed);
+}
+
+TEST_P(LifecycleTest, AFailedPhaseGoesOnWhereItWas) {
+  script_.failures["verify"] = {ErrorKind::kMismatch};
+  EXPECT_EQ(Make()->RunThrough(Phase::kVerify).kind, PhaseOutcome::Kind::kFailed);
+  script_.calls.clear();
+  EXPECT_TRUE(Make()->RunThrough(Phase::kVerify).ok());
+  EXPECT_THAT(script_.calls, ElementsAre("verify"));
+}
+
+TEST_P(LifecycleTest, RetriesACutoverOnlyWhereTheStrategyAllowsIt) {
+  script_.failures["cutover"] = {ErrorKind::kConflict};
+  EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
+  EXPECT_EQ(std::ranges::count(script_.calls, "cutover"), 2);
+}
+
+TEST_P(LifecycleTest, DoesNotRetryACutoverWhereTheStrategyForbidsIt) {
+  script_.retries_cutover = false;
+  script_.failures["cutover"] = {ErrorKind::kConflict};
+  EXPECT_EQ(Make()->RunThrough(Phase::kCutover).kind, PhaseOutcome::Kind::kFailed);
+  EXPECT_EQ(std::ranges::count(script_.calls, "cutover"), 1);
+}
+
+// hard-case 26
+TEST_P(LifecycleTest, AfterAnAmbiguousCommitItAsksWhoOwnsAndNeverRetries) {
+  script_.failures["cutover"] = {ErrorKind::kAmbiguous};
+  script_.owner = Owner::kNew;
+  EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
+  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "sync", "sync", "cutover", "who-owns"));
+  EXPECT_EQ(Stored(), State::kCutOver);
+}
+
+TEST_P(LifecycleTest, AnUnknownOwnerStaysAmbiguousUntilItIsKnown) {
+  script_.failures["cutover"] = {ErrorKind::kAmbiguous};
+  script_.owner = Owner::kUnknown;
+  EXPECT_EQ(Make()->RunThrough(Phase::kCutover).kind, PhaseOutcome::Kind::kAmbiguous);
+  EXPECT_EQ(Stored(), State::kAmbiguous);
+  script_.calls.clear();
+  EXPECT_EQ(Make()->RunThrough(Phase::kCutover).kind, PhaseOutcome::Kind::kAmbiguous);
+  EXPECT_THAT(script_.calls, ElementsAre("who-owns"));
+  script_.owner = Owner::kOld;
+  EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
+  EXPECT_EQ(Stored(), State::kCutOver);
+}
+
+TEST_P(LifecycleTest, RefusesAChangedFileBetweenPhases) {
+  Make()->RunThrough(Phase::kPrepare);
+  spec_ = Parse({{"strategy", "scripted"}, {"on", "main"}, {"note", "changed"}});
+  script_.calls.clear();
+  const PhaseOutcome outcome = Make()->RunThrough(Phase::kVerify);
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("has changed"));
+  EXPECT_THAT(script_.calls, ElementsAre());
+}
+
+TEST_P(LifecycleTest, RefusesWhatThePlanRefuses) {
+  script_.refused = {{"public.orders", "has no key"}};
+  const PhaseOutcome outcome = Make()->RunThrough(Phase::kVerify);
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("public.orders"));
+  EXPECT_EQ(Stored(), State::kNone);
+}
+
+// hard-case 22
+TEST_P(LifecycleTest, KeepsASecondProcessOut) {
+  const MigrationLock other(endpoint(), "m");
+  const PhaseOutcome outcome = Make()->RunThrough(Phase::kVerify);
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("another process"));
+}
+
+TEST_P(LifecycleTest, AnInjectedFailureAtAPointIsAFailureThere) {
+  probe_.fail_at = "cutover.locked";
+  EXPECT_EQ(Make()->RunThrough(Phase::kVerify).kind, PhaseOutcome::Kind::kFailed);
+  EXPECT_THAT(script_.calls, Not(Contains("cutover")));
+  EXPECT_EQ(Stored(), State::kFailed);
+}
+
+TEST_P(LifecycleTest, ARolledBackMigrationStartsOver) {
+  Make()->RunThrough(Phase::kVerify);
+  EXPECT_TRUE(Make()->Rollback({}).ok());
+  EXPECT_EQ(Stored(), State::kRolledBack);
+  script_.calls.clear();
+  EXPECT_TRUE(Make()->RunThrough(Phase::kPrepare).ok());
+  EXPECT_THAT(script_.calls, ElementsAre("prepare"));
+}
+
+TEST_P(LifecycleTest, ResetIsRefusedAfterCutover) {
+  Make()->RunThrough(Phase::kCutover);
+  const PhaseOutcome outcome = Make()->Reset(false);
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_THAT(script_.calls, Not(Contains("reset")));
+}
+
+TEST_P(LifecycleTest, ResetBeforeCutoverLeavesNothing) {
+  Make()->RunThrough(Phase::kPrepare);
+  EXPECT_TRUE(Make()->Reset(false).ok());
+  EXPECT_EQ(Stored(), State::kNone);
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, LifecycleTest, ::testing::Values("postgres", "sqlite"),
+                         [](const auto& name) { return name.param; });
+
+}  // namespace
+}  // namespace understudy::core
