@@ -45,7 +45,7 @@ std::string ContentKey(const DatabaseSpec& spec, const std::string& server_versi
   key["seed"] = spec.seed;
   key["scale"] = spec.scale;
   key["fixture"] = spec.fixture;
-  Json& files = key["files"] = Json::array();
+  Json files = Json::array();
   if (spec.fixture.is_array()) {
     for (const Json& item : spec.fixture) {
       if (item.is_string()) files.push_back(DigestOfPath(item.get<std::string>()));
@@ -60,6 +60,7 @@ std::string ContentKey(const DatabaseSpec& spec, const std::string& server_versi
     key["from"] = *spec.from;
     files.push_back(DigestOfPath(*spec.from));
   }
+  key["files"] = std::move(files);
   return Sha256Hex(ToLine(key));
 }
 
@@ -148,8 +149,23 @@ std::unique_ptr<Lease> ProvisionLocal(const DatabaseSpec& spec, const ProvisionO
 
 std::unique_ptr<Lease> Provision(const DatabaseSpec& spec, const ProvisionOptions& options) {
   return During("database " + spec.name, [&]() -> std::unique_ptr<Lease> {
-    if (spec.engine == "sqlite") throw Error(ErrorKind::kUnsupported, "SQLite: not yet");
-    return ProvisionLocal(spec, options);
+    if (spec.version && *spec.version < kOldestMajor) {
+      throw Error(ErrorKind::kUnsupported, "PostgreSQL " + std::to_string(*spec.version) +
+                                               " is too old; understudy works with 12 and newer");
+    }
+    if (spec.provision == "external") return ProvisionExternal(spec, options);
+    if (spec.engine == "sqlite") return ProvisionSqlite(spec, options);
+    if (spec.provision == "local") return ProvisionLocal(spec, options);
+    if (spec.provision == "docker") return ProvisionDocker(spec, options);
+    const std::string why_not_local = WhyNotLocal(spec);
+    if (why_not_local.empty()) return ProvisionLocal(spec, options);
+    try {
+      return ProvisionDocker(spec, options);
+    } catch (const Error& error) {
+      if (error.code() != "no-container-engine") throw;
+      throw Error(ErrorKind::kEnvironment,
+                  error.message() + "; and not without one either: " + why_not_local, error.code());
+    }
   });
 }
 

@@ -100,6 +100,13 @@ bool Required(const std::string& what) {
 
 bool HavePostgres() { return TheCluster().up(); }
 
+bool HaveDocker() {
+  static const bool answers =
+      !FindProgram("docker").empty() &&
+      RunCommand({.argv = {"docker", "version"}, .deadline = std::chrono::seconds(20)}).ok();
+  return answers;
+}
+
 db::Endpoint Server() { return TheCluster().endpoint(); }
 
 Database::Database() {

@@ -16,6 +16,9 @@ namespace understudy::testing {
 bool HavePostgres();
 bool Required(const std::string& what);  // in UNDERSTUDY_REQUIRE
 
+// Whether a container engine answers now.
+bool HaveDocker();
+
 // The server's maintenance database, as a superuser.
 db::Endpoint Server();
 
@@ -55,4 +58,11 @@ class SqliteFile {
     if (::understudy::testing::Required("postgres"))                                 \
       FAIL() << "UNDERSTUDY_REQUIRE names postgres, and no server could be started"; \
     GTEST_SKIP() << "no PostgreSQL server binaries on this machine";                 \
+  }
+
+#define NEED_DOCKER()                                                               \
+  if (!::understudy::testing::HaveDocker()) {                                       \
+    if (::understudy::testing::Required("docker"))                                  \
+      FAIL() << "UNDERSTUDY_REQUIRE names docker, and no container engine answers"; \
+    GTEST_SKIP() << "no container engine on this machine";                          \
   }
