@@ -13,7 +13,7 @@ namespace understudy::cli {
 namespace {
 
 using AddVerb = void (*)(CLI::App&, Program&);
-constexpr AddVerb kVerbs[] = {AddMigrate};
+constexpr AddVerb kVerbs[] = {AddCompletion, AddList, AddMigrate, AddPlan, AddSchema};
 
 volatile std::sig_atomic_t signals_seen = 0;
 

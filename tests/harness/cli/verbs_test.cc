@@ -1,0 +1,160 @@
+// The program itself, run as a user runs it: the verbs that need no server.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "engine/base/file.h"
+#include "engine/base/json.h"
+#include "engine/base/process.h"
+
+namespace understudy {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const std::string kProgram = UNDERSTUDY_PROGRAM;
+
+Outcome Understudy(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), kProgram);
+  return RunCommand({.argv = std::move(arguments), .deadline = std::chrono::seconds(120)});
+}
+
+// A folder with one scenario that is right, one JSON file that is none, and room for a wrong one.
+class Verbs : public ::testing::Test {
+ protected:
+  Verbs() {
+    Write("up.sql", "CREATE TABLE t (id integer PRIMARY KEY);\nINSERT INTO t VALUES (1);\n");
+    Write("rows.json", R"({"tables": {}})");
+    Write("one.json", R"({"name": "one", "tags": ["quick"], "description": "first",
+      "databases": {"main": {"engine": "sqlite"}},
+      "migration": {"strategy": "sql", "on": "main", "up": "up.sql"}})");
+  }
+  void Write(const std::string& name, const std::string& content) const {
+    WriteFileWhole(folder_.path() / name, content);
+  }
+  std::string Path(const std::string& name = "") const { return (folder_.path() / name).string(); }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+TEST_F(Verbs, ListTellsScenariosAndWhatIsNone) {
+  const Outcome done = Understudy({"list", Path(), "--json"});
+  ASSERT_EQ(done.exit_status, 0) << done.err;
+  const Json list = ParseJson(done.out, "list");
+  EXPECT_EQ(list["format"], "understudy-list/1");
+  ASSERT_EQ(list["scenarios"].size(), 1U);
+  const Json& one = list["scenarios"][0];
+  EXPECT_EQ(one["name"], "one");
+  EXPECT_EQ(one["file"], Path("one.json"));
+  EXPECT_EQ(one["description"], "first");
+  EXPECT_EQ(one["tags"], Json({"quick"}));
+  EXPECT_EQ(one["needs"], Json({"sqlite"}));
+  EXPECT_EQ(list["ignored"], Json({Path("rows.json")}));
+  EXPECT_THAT(Understudy({"list", Path()}).out, HasSubstr("1 scenario, 1 other JSON file ignored"));
+}
+
+TEST_F(Verbs, NothingFoundIsUnknown) {
+  for (const char* verb : {"list", "plan"}) {
+    EXPECT_EQ(Understudy({verb, Path(), "--tag", "none"}).exit_status, 2);
+    EXPECT_EQ(Understudy({verb, Path(), "--filter", "two*"}).exit_status, 2);
+    EXPECT_EQ(Understudy({verb, Path(), "--tag", "quick"}).exit_status, 0);
+  }
+}
+
+TEST_F(Verbs, PlanPrintsTheFilledInFormAndLeavesNothing) {
+  const Outcome done = Understudy({"plan", Path("one.json"), "--json"});
+  ASSERT_EQ(done.exit_status, 0) << done.err;
+  const Json plan = ParseJson(done.out, "plan");
+  EXPECT_EQ(plan["format"], "understudy-plan/1");
+  const Json& one = plan["scenarios"][0];
+  EXPECT_EQ(one["file"], Path("one.json"));
+  EXPECT_EQ(one["scenario"]["lead_s"], 1);
+  EXPECT_EQ(one["scenario"]["checks"]["stalls"]["max_ms"], 1000);
+  EXPECT_EQ(one["scenario"]["steps"][1]["migrate"]["through"], "verify");
+  int files = 0;
+  for (const auto& ignored : std::filesystem::directory_iterator(Path())) files += ignored.exists();
+  EXPECT_EQ(files, 3);
+  EXPECT_FALSE(std::filesystem::exists("understudy-out"));
+}
+
+TEST_F(Verbs, AWrongFileIsAnInputErrorWithItsPlace) {
+  Write("two.json", R"({"databases": {"main": {"engine": "sqlit"}}})");
+  const Outcome done = Understudy({"list", Path()});
+  EXPECT_EQ(done.exit_status, 65);
+  EXPECT_THAT(done.out, IsEmpty());
+  EXPECT_THAT(done.err, HasSubstr("two.json: /databases/main/engine: unknown engine 'sqlit'; did "
+                                  "you mean 'sqlite'? allowed: postgres, sqlite"));
+}
+
+TEST_F(Verbs, TwoScenariosOfOneNameAreAnInputError) {
+  std::filesystem::copy_file(Path("one.json"), Path("two.json"));
+  EXPECT_EQ(Understudy({"list", Path()}).exit_status, 65);
+}
+
+TEST_F(Verbs, WrongUsageIs64) {
+  EXPECT_EQ(Understudy({}).exit_status, 64);
+  EXPECT_EQ(Understudy({"lst"}).exit_status, 64);
+  EXPECT_EQ(Understudy({"list"}).exit_status, 64);
+  EXPECT_EQ(Understudy({"list", Path(), "--no-such-flag"}).exit_status, 64);
+  EXPECT_EQ(Understudy({"plan", Path(), "--set", "sed=1"}).exit_status, 64);
+  EXPECT_EQ(Understudy({"plan", Path(), "--set", "no-equals"}).exit_status, 64);
+  EXPECT_EQ(Understudy({"schema", "everything"}).exit_status, 64);
+}
+
+TEST_F(Verbs, SchemasArePrintedAsTheyAre) {
+  for (const char* name : {"scenario", "migration", "report"}) {
+    const Outcome done = Understudy({"schema", name});
+    EXPECT_EQ(done.exit_status, 0);
+    EXPECT_EQ(ParseJson(done.out, name),
+              ParseJsonFile(ShippedPath("schema/" + std::string(name) + ".schema.json")));
+  }
+  EXPECT_THAT(Understudy({"schema", "points"}).out, HasSubstr("cutover.locked"));
+  EXPECT_GT(ParseJson(Understudy({"schema", "points", "--json"}).out, "points")["points"].size(),
+            10U);
+}
+
+TEST_F(Verbs, EveryVerbHasHelpWithAnExample) {
+  for (const char* verb : {"list", "plan", "schema", "completion"}) {
+    const Outcome done = Understudy({verb, "--help"});
+    EXPECT_EQ(done.exit_status, 0);
+    EXPECT_THAT(done.out, HasSubstr("Example"));
+  }
+  EXPECT_THAT(Understudy({"--version"}).out, HasSubstr("understudy "));
+}
+
+std::string Completed(const std::string& words) {
+  const std::string script =
+      "source <(" + kProgram + " completion bash); COMP_WORDS=(understudy " + words +
+      "); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _understudy; echo \"${COMPREPLY[*]}\"";
+  const Outcome done = RunCommand({.argv = {"bash", "-c", script}});
+  return done.out + done.err;
+}
+
+TEST(Completion, KnowsVerbsFlagsAndValuesInBash) {
+  EXPECT_EQ(Completed("sch"), "schema\n");
+  EXPECT_EQ(Completed("schema p"), "points\n");
+  EXPECT_THAT(Completed("migrate \"\""), HasSubstr("rollback"));
+  EXPECT_EQ(Completed("list --provision d"), "docker\n");
+  EXPECT_THAT(Completed("list --"), HasSubstr("--tag"));
+  EXPECT_THAT(Completed("\"\""), Not(HasSubstr("engine")));  // the hidden one
+}
+
+TEST(Completion, IsRightForZshAndFishWhereTheyAreInstalled) {
+  for (const char* shell : {"zsh", "fish"}) {
+    const Outcome printed = Understudy({"completion", shell});
+    ASSERT_EQ(printed.exit_status, 0);
+    EXPECT_THAT(printed.out, HasSubstr("schema"));
+    if (FindProgram(shell).empty()) continue;
+    const TemporaryFolder folder;
+    const auto file = folder.path() / "completion";
+    WriteFileWhole(file, printed.out);
+    const Outcome read = RunCommand({.argv = {shell, "-n", file.string()}});
+    EXPECT_TRUE(read.ok()) << read.err;
+  }
+}
+
+}  // namespace
+}  // namespace understudy
