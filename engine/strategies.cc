@@ -1,4 +1,5 @@
 // The one file that names every strategy.
+#include "engine/command/command.h"
 #include "engine/core/registry.h"
 #include "engine/sql_files/sql_files.h"
 
@@ -7,6 +8,7 @@ namespace understudy {
 core::Registry AllStrategies() {
   core::Registry registry;
   registry.Add(sql_files::Strategy());
+  registry.Add(command::Strategy());
   return registry;
 }
 

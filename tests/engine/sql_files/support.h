@@ -6,7 +6,7 @@
 
 #include "engine/base/file.h"
 #include "engine/core/lifecycle.h"
-#include "engine/sql_files/sql_files.h"
+#include "engine/core/registry.h"
 #include "tests/support/server.h"
 
 namespace understudy::testing {
@@ -61,8 +61,7 @@ class Project {
 
   template <typename Work>
   auto With(Work work) {
-    core::Registry registry;
-    registry.Add(sql_files::Strategy());
+    const core::Registry registry = AllStrategies();
     const core::Spec spec = core::Spec::Parse(document, "test", folder_.path(), "test.json",
                                               registry, {{"main", endpoint_}});
     core::Lifecycle lifecycle(spec, registry,
