@@ -17,7 +17,10 @@
 namespace understudy::db::internal {
 namespace {
 
-constexpr int kFetchRows = 2000;
+// A cursor's batch: as many rows as fit these bytes, so that wide rows cost no more memory.
+constexpr std::size_t kFetchBytes = 2U << 20U;
+constexpr std::size_t kFetchRowsAtMost = 4000;
+constexpr std::size_t kFirstFetchRows = 100;
 
 std::string Trimmed(std::string text) { return TrimmedMessage(std::move(text)); }
 
@@ -171,11 +174,16 @@ class PgSession final : public Session {
     const std::string cursor = "understudy_cursor_" + std::to_string(++cursors_);
     try {
       Query("DECLARE " + cursor + " NO SCROLL CURSOR FOR " + std::string(sql), params);
-      const std::string fetch = "FETCH " + std::to_string(kFetchRows) + " FROM " + cursor;
+      std::size_t rows = kFirstFetchRows;
       for (;;) {
-        const Result batch = Query(fetch, {});
-        for (const Row& row : batch.rows) take(row);
-        if (batch.rows.size() < kFetchRows) break;
+        const Result batch = Query("FETCH " + std::to_string(rows) + " FROM " + cursor, {});
+        std::size_t bytes = 0;
+        for (const Row& row : batch.rows) {
+          for (const Value& value : row) bytes += value.text.size() + sizeof value;
+          take(row);
+        }
+        if (batch.rows.size() < rows) break;
+        rows = std::clamp<std::size_t>(kFetchBytes / (bytes / rows + 1), 1, kFetchRowsAtMost);
       }
       Execute("CLOSE " + cursor);
       if (own) Commit();

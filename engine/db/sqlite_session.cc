@@ -8,6 +8,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/session.h"
+#include "engine/db/sqlite_functions.h"
 
 namespace understudy::db::internal {
 namespace {
@@ -42,6 +43,7 @@ class SqliteSession final : public Session {
       throw error.AddFrame("open " + file.string());
     }
     sqlite3_extended_result_codes(database_->getHandle(), 1);
+    RegisterSqliteFunctions(database_->getHandle());
     facts_.engine = Engine::kSqlite;
     facts_.version = sqlite3_libversion_number();
     facts_.version_text = sqlite3_libversion();

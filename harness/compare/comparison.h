@@ -12,7 +12,8 @@
 namespace understudy::harness {
 
 enum class CompareResult { kEqual, kDifferent, kUnknown, kOnlyLeft, kOnlyRight };
-std::string_view CompareResultName(CompareResult result);  // equal different unknown only-left only-right
+std::string_view CompareResultName(
+    CompareResult result);  // equal different unknown only-left only-right
 
 struct RowDifference {
   std::string kind;  // missing (only left) | extra (only right) | changed
@@ -28,8 +29,8 @@ struct TableComparison {
   CompareResult result = CompareResult::kUnknown;
   std::int64_t left_rows = 0;
   std::int64_t right_rows = 0;
-  std::int64_t missing = 0;   // rows only on the left
-  std::int64_t extra = 0;     // rows only on the right
+  std::int64_t missing = 0;  // rows only on the left
+  std::int64_t extra = 0;    // rows only on the right
   std::int64_t changed = 0;
   std::map<std::string, std::int64_t> columns;  // changed rows per column
   std::vector<std::string> compared;            // the columns that were compared
