@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <regex>
 
 #include "engine/base/digest.h"
 #include "engine/base/error.h"
@@ -74,6 +75,18 @@ std::pair<std::string, int> PlaceOf(std::string_view type) {
   }
   if (kind == "geometry") kind = "point";
   return {kind, i < type.size() && type[i] == ',' ? std::atoi(type.data() + i + 1) : 0};
+}
+
+// Whether the addresses that we make match a check's regular expression.
+bool EmailMatches(const std::string& pattern) {
+  if (pattern.empty()) return true;
+  try {
+    const std::regex regex(pattern);
+    return std::regex_search("amber.0@example.com", regex) &&
+           std::regex_search("quartz.zz9@example.com", regex);
+  } catch (const std::regex_error&) {
+    return false;
+  }
 }
 
 bool CanMakeBase(std::string_view base, const SchemaColumn& column) {
@@ -184,7 +197,9 @@ void ColumnPlan::ChooseShape(const SchemaColumn& column, const ColumnRules& rule
     if (base_ == "text" && type == "uuid") element_ = Shape::kUuid;
     std::string name = column.name;
     for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    email_ = name.find("email") != std::string::npos && (max_length_ < 0 || max_length_ >= 40);
+    email_ = name.find("email") != std::string::npos && (max_length_ < 0 || max_length_ >= 40) &&
+             min_length_ < 16 && EmailMatches(rules.pattern);
+    if (email_) element_ = Shape::kText;
   }
   if (element_ == Shape::kLabels && labels_.empty()) labels_ = {"0"};  // no value holds: let it say
   shape_ = array_ ? Shape::kArray : element_;
@@ -281,16 +296,17 @@ void ColumnPlan::AppendOrdinal(std::string& out, Random& random, std::int64_t se
     // Forbidden values lie outside what is counted, so that different serials stay different.
     std::int64_t total = -static_cast<std::int64_t>(forbidden_.size());
     for (const Interval& part : counted_) total += part.high - part.low + 1;
+    total = std::max<std::int64_t>(1, total);
     const Interval& only = counted_.front();
-    if (counted_.size() == 1 && ordinal_.kind == OrdinalKind::kInteger && forbidden_.empty() &&
-        serial >= only.low && serial <= only.high) {
-      units = serial;
-    } else {
-      std::int64_t rest = serial % std::max<std::int64_t>(1, total);
+    // Keys that begin at 1 are the serials themselves; no two serials meet before all are used.
+    const std::int64_t offset = serial - (only.low == 1 ? 1 : 0);
+    std::int64_t rest = (offset % total + total) % total;
+    {
       if (ordinal_.step > 1) {
         const std::int64_t steps = std::max<std::int64_t>(1, total / ordinal_.step);
-        rest = serial % steps * ordinal_.step + serial / steps % ordinal_.step;
+        rest = rest % steps * ordinal_.step + rest / steps % ordinal_.step;
       }
+      units = counted_.back().high;
       for (const Interval& part : counted_) {
         const std::int64_t count = part.high - part.low + 1;
         if (rest < count) {

@@ -29,6 +29,7 @@ class ColumnPlan {
   db::Value ToValue(std::string text) const;
 
   bool unique() const { return unique_; }
+  void MakeUnique() { unique_ = true; }
   bool not_null() const { return not_null_; }
   bool always_null() const { return always_null_; }
   // How many different values serials give; INT64_MAX when there is no telling limit.

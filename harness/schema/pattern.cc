@@ -30,6 +30,11 @@ std::optional<std::string> NamedClass(std::string_view name) {
   return std::nullopt;
 }
 
+// For what may be anything. No capitals: texts that differ also do without regard to case.
+std::string Plain() {
+  return Filter([](unsigned char c) { return std::islower(c) != 0 || std::isdigit(c) != 0; });
+}
+
 struct NotRead {};
 
 }  // namespace
@@ -110,7 +115,7 @@ class Pattern::Parser {
     } else if (c == '[') {
       node.set = Class();
     } else if (c == '.') {
-      node.set = Filter([](unsigned char x) { return std::isalnum(x) != 0; });
+      node.set = Plain();
     } else if (c == '\\') {
       node.set = Escape();
     } else if (c == '*' || c == '+' || c == '?' || c == '{') {
@@ -161,8 +166,13 @@ class Pattern::Parser {
     }
     if (negated) {
       std::string others;
-      for (const char c : Filter([](unsigned char x) { return std::isalnum(x) != 0; })) {
+      for (const char c : Plain()) {
         if (set.find(c) == std::string::npos) others += c;
+      }
+      if (others.empty()) {
+        for (const char c : Filter([](unsigned char) { return true; })) {
+          if (set.find(c) == std::string::npos) others += c;
+        }
       }
       set = others;
     }

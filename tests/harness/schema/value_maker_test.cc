@@ -16,6 +16,7 @@ void Fill(db::Session& session, const Schema& schema, int rows) {
     const ValueMaker maker(*table);
     EXPECT_THAT(maker.NotUnderstood(), IsEmpty()) << table->name.Display();
     Random random(7);
+    db::Transaction transaction(session);
     for (int i = 0; i < rows; ++i) {
       std::string columns;
       std::string places;
@@ -42,6 +43,7 @@ void Fill(db::Session& session, const Schema& schema, int rows) {
         return std::string("(accepted at a second try)");
       }();
     }
+    transaction.Commit();
   }
 }
 
