@@ -77,7 +77,7 @@ Scenario Build(Json document, const fs::path& file, const Overrides& overrides) 
     document["name"] = file.stem().string();
     ValidateWithSchema(document, kSchema, where);
   }
-  const Json schema = ParseJsonFile(ShippedPath(std::string("schema/") + kSchema));
+  const Json& schema = SchemaJson(kSchema);
   document = FillDefaults(schema, document, Nulls::kKeep);
   document.erase("$schema");
   // Every check shows its options, also where the file says nothing of it.

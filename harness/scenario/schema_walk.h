@@ -11,6 +11,9 @@
 // anyOf whose branches differ by type or by required key.
 namespace understudy::harness {
 
+// The JSON Schema at ShippedPath("schema/NAME"), read once.
+const Json& SchemaJson(const std::string& schema_name);
+
 // The schemas without $ref, allOf and conditions that hold for `instance` at `schema`; an anyOf is
 // replaced by the branch that `instance` means, where one can be told.
 std::vector<const Json*> Applicable(const Json& root, const Json& schema, const Json& instance);

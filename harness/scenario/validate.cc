@@ -4,6 +4,9 @@
 #include <valijson/schema_parser.hpp>
 #include <valijson/validator.hpp>
 
+#include <map>
+#include <mutex>
+
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "harness/scenario/scenario.h"
@@ -22,24 +25,41 @@ std::string PointerOf(const std::vector<std::string>& context) {
   return pointer;
 }
 
+struct CompiledSchema {
+  explicit CompiledSchema(const std::string& name)
+      : json(ParseJsonFile(ShippedPath("schema/" + name))), plain(json) {
+    valijson::SchemaParser().populateSchema(valijson::adapters::NlohmannJsonAdapter(plain),
+                                            compiled);
+  }
+  const Json json;
+  const nlohmann::json plain;  // valijson reads nlohmann::json, not its ordered sister
+  valijson::Schema compiled;
+};
+
+// Compiled once for the life of the process: a suite validates hundreds of documents.
+const CompiledSchema& Compiled(const std::string& name) {
+  static std::mutex mutex;
+  static std::map<std::string, CompiledSchema> all;
+  const std::lock_guard lock(mutex);
+  const auto known = all.find(name);
+  return (known != all.end() ? known : all.try_emplace(name, name).first)->second;
+}
+
 }  // namespace
+
+const Json& SchemaJson(const std::string& schema_name) { return Compiled(schema_name).json; }
 
 void ValidateWithSchema(const Json& document, const std::string& schema_name,
                         const std::string& where) {
-  const Json schema = ParseJsonFile(ShippedPath("schema/" + schema_name));
-  // valijson reads nlohmann::json, not its ordered sister.
-  const nlohmann::json plain_schema(schema);
-  const nlohmann::json plain_document(document);
-  valijson::Schema compiled;
-  valijson::SchemaParser().populateSchema(valijson::adapters::NlohmannJsonAdapter(plain_schema),
-                                          compiled);
+  const CompiledSchema& schema = Compiled(schema_name);
+  const nlohmann::json plain(document);
   valijson::ValidationResults results;
-  if (valijson::Validator().validate(
-          compiled, valijson::adapters::NlohmannJsonAdapter(plain_document), &results)) {
+  if (valijson::Validator().validate(schema.compiled,
+                                     valijson::adapters::NlohmannJsonAdapter(plain), &results)) {
     return;
   }
   // valijson decides; its messages speak of constraints. Ours speak of the document.
-  if (const auto problem = FindProblem(schema, document)) {
+  if (const auto problem = FindProblem(schema.json, document)) {
     FailAt(where, problem->pointer, problem->what);
   }
   valijson::ValidationResults::Error deepest;
