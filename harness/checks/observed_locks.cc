@@ -93,7 +93,12 @@ std::vector<LockSeen> LocksSeen(const Evidence& evidence) {
   struct Stretch {
     double first = 0;
     double last = 0;
+    LockSeen* lock = nullptr;
   };
+  double period = 0;
+  for (const Event* event : evidence.OfKind("observer")) {
+    period = std::max(period, NumberAt(event->data, "period_ms"));
+  }
   std::map<std::string, std::map<std::string, Stretch>> open;  // by database, by pid/object/mode
   for (const Event* event : evidence.OfKind("locks")) {
     auto& before = open[TextAt(event->data, "database")];
@@ -111,8 +116,16 @@ std::vector<LockSeen> LocksSeen(const Evidence& evidence) {
       const std::string id = TextAt(row, "pid") + "/" + lock->object + "/" + lock->mode;
       const auto known = before.find(id);
       const double first = known == before.end() ? event->t_ms : known->second.first;
-      now[id] = {first, event->t_ms};
-      longer(*lock, event->t_ms - first, TextAt(row, "statement"));
+      now[id] = {first, event->t_ms, lock};
+      if (!accounted.contains(lock)) {
+        longer(*lock, event->t_ms - first, TextAt(row, "statement"));
+      }
+    }
+    // The observer writes a picture only when it changed: a lock that is gone now was still there
+    // one period ago.
+    for (const auto& [id, stretch] : before) {
+      if (now.contains(id) || accounted.contains(stretch.lock)) continue;
+      longer(*stretch.lock, std::max(stretch.last, event->t_ms - period) - stretch.first, "");
     }
     before = std::move(now);
   }

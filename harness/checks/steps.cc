@@ -29,10 +29,12 @@ class Steps final : public Check {
       }
       findings.Judged();
       ++done;
+      std::string detail = step.detail;
+      if (detail.empty() && !step.failures.empty()) detail = step.failures[0];
       const std::string expected = step.expected.empty() ? "done" : step.expected;
       if (step.outcome != expected) {
         findings.Fail(fmt::format("step {}: {}, but it must be {}{}", step.name, step.outcome,
-                                  expected, step.detail.empty() ? "" : ": " + step.detail),
+                                  expected, detail.empty() ? "" : ": " + detail),
                       {{"step", step.name}, {"outcome", step.outcome}, {"expected", expected}});
       } else if (!step.failures.empty() && expected == "done") {
         findings.Fail("step " + step.name + ": " + step.failures[0]);

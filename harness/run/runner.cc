@@ -43,6 +43,20 @@ void TellDatabases(Stage& stage) {
   }
 }
 
+// The catalogs as they are in the end: the check `leftovers` finds there what a cleanup forgot.
+void TellEnd(Stage& stage) {
+  for (const DatabaseSpec& spec : stage.scenario.databases) {
+    const auto started = SteadyClock::now();
+    const auto session = db::Connect(stage.Database(spec.name).endpoint(),
+                                     {.application_name = "understudy-snapshot"});
+    StoreSnapshot(stage.evidence.folder(), "$end", spec.name, TakeCatalog(*session).ToJson());
+    stage.evidence.Add("snapshot", {{"name", "$end"},
+                                    {"database", spec.name},
+                                    {"rows", nullptr},
+                                    {"ms", MillisecondsSince(started)}});
+  }
+}
+
 // After the last step, nobody writes any more: what is there is read, compared and tried.
 void Examine(Stage& stage) {
   stage.ThrowIfStopped();
@@ -54,6 +68,7 @@ void Examine(Stage& stage) {
     }
   }
   stage.ledger.Flush();
+  TellEnd(stage);
   Observe(stage.Actors(), map);
   CompareFirstWithLast(stage);
   ProbeCopies(stage);
