@@ -68,6 +68,7 @@ std::string SetupSql(const SessionOptions& options) {
     set("xmloption", "content");
     set("lc_monetary", "C");
     set("standard_conforming_strings", "on");
+    set("quote_all_identifiers", "off");
     set("row_security", "off");  // an error, not a silently shorter answer
     set("statement_timeout", std::to_string(options.statement_timeout.count()));
     set("lock_timeout", std::to_string(options.lock_timeout.count()));

@@ -39,6 +39,14 @@ TEST(PgSession, GivesTypedRowsAndTakesParameters) {
   EXPECT_EQ(session->QueryPrepared("SELECT $1::int", {Value::Null()}).rows[0][0].is_null(), true);
 }
 
+TEST(PgSession, PrintsNamesAlikeWhateverTheDatabaseIsSetTo) {
+  NEED_POSTGRES();
+  const testing_database database;
+  const auto session = Connect(
+      database.endpoint().WithSetting("options", "-c quote_all_identifiers=on"));
+  EXPECT_EQ(session->Scalar("SELECT format_type('text'::regtype, NULL)").text, "text");
+}
+
 TEST(PgSession, RefusesNulInText) {
   NEED_POSTGRES();
   const testing_database database;
