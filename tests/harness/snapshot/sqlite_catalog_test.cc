@@ -56,5 +56,74 @@ TEST(SqliteCatalog, EveryChangeIsFoundWithItsPathAndNothingElseIs) {
   }
 }
 
+const CatalogObject* Find(const Snapshot& snapshot, const std::string& path) {
+  for (const CatalogObject& object : snapshot.objects) {
+    if (object.path == path) return &object;
+  }
+  return nullptr;
+}
+
+TEST(SqliteCatalog, ARebuildThatKeepsEverythingChangesNothing) {
+  const testing_file database;
+  database.Run(understudy::testing::kSqliteSchema);
+  const auto session = database.Connect();
+  const Snapshot before = TakeCatalog(*session);
+  // Another layout, other quotes, and the quotes that RENAME leaves everywhere.
+  database.Run(R"(
+    PRAGMA legacy_alter_table = ON;
+    CREATE TABLE customers_new(id integer primary key autoincrement, "email" TEXT not null UNIQUE,
+      status Text DEFAULT 'new' CHECK(status IN('new','Old')), note TEXT COLLATE nocase,
+      score REAL DEFAULT 0.5, twice REAL AS (score*2) STORED);
+    INSERT INTO customers_new(id, email) SELECT id, email FROM customers;
+    DROP TABLE customers;
+    ALTER TABLE customers_new RENAME TO customers;
+    CREATE INDEX customers_note ON "customers"(lower(note));)");
+  EXPECT_EQ(Text(DiffCatalogs(before, TakeCatalog(*session))), "");
+}
+
+TEST(SqliteCatalog, ARebuildThatForgetsTheHighWaterMarkIsNoticed) {
+  const testing_file database;
+  database.Run(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a); INSERT INTO t(a) VALUES (1), (2);"
+      "DELETE FROM t WHERE id = 2");
+  const auto session = database.Connect();
+  const Snapshot before = TakeCatalog(*session);
+  database.Run(
+      "CREATE TABLE n(id INTEGER PRIMARY KEY AUTOINCREMENT, a); INSERT INTO n SELECT * FROM t;"
+      "DROP TABLE t; ALTER TABLE n RENAME TO t");
+  const auto changes = DiffCatalogs(before, TakeCatalog(*session));
+  ASSERT_EQ(changes.size(), 1U) << Text(changes);
+  EXPECT_EQ(changes[0].path, "sequence:main.t#last_value");
+  EXPECT_EQ(changes[0].left, "2");
+  EXPECT_EQ(changes[0].right, "1");
+  EXPECT_EQ(changes[0].severity, Severity::kWorse);
+}
+
+TEST(SqliteCatalog, AViewThatNamesALostTableIsBroken) {
+  const testing_file database;
+  database.Run("CREATE TABLE t(a); CREATE VIEW v AS SELECT a FROM t");
+  const auto session = database.Connect();
+  const Snapshot before = TakeCatalog(*session);
+  database.Run("PRAGMA legacy_alter_table = ON; DROP TABLE t");
+  const Snapshot after = TakeCatalog(*session);
+  ASSERT_NE(Find(after, "view:main.v"), nullptr);
+  EXPECT_EQ(Find(after, "view:main.v")->properties.count("broken"), 1U);
+  bool worse = false;
+  for (const CatalogChange& change : DiffCatalogs(before, after)) {
+    worse = worse || (change.path == "view:main.v#broken" && change.severity == Severity::kWorse);
+  }
+  EXPECT_TRUE(worse);
+}
+
+TEST(SqliteCatalog, WritersMayGoOnWhileItIsRead) {
+  const testing_file database;
+  database.Run("PRAGMA journal_mode = wal; CREATE TABLE t(a)");
+  const auto writer = database.Connect();
+  writer->Begin(db::Isolation::kDefault, false, true);
+  writer->Execute("INSERT INTO t VALUES (1)");
+  EXPECT_NE(Find(TakeCatalog(*database.Connect()), "table:main.t"), nullptr);
+  writer->Commit();
+}
+
 }  // namespace
 }  // namespace understudy::harness
