@@ -53,6 +53,9 @@ class Ledger {
   // that what other clients inserted can be told by the ledger's keys; and writes all of it.
   void WaitForKeys();
   std::int64_t NextTransaction() { return ++transactions_; }
+  // Numbers for `count` clients, which no other client of this run has: names and serial numbers
+  // are made of them.
+  std::size_t TakeClientNumbers(std::size_t count) { return clients_.fetch_add(count); }
 
   EvidenceWriter& evidence() { return evidence_; }
   db::Session& session() { return *session_; }  // under mutex()
@@ -73,6 +76,7 @@ class Ledger {
   std::condition_variable settled_one_;
   std::int64_t last_id_ = 0;
   std::atomic<std::int64_t> transactions_ = 0;
+  std::atomic<std::size_t> clients_ = 0;
   std::vector<Settled> settled_;
   std::vector<Operation> operations_;
   std::set<std::int64_t> keyless_;  // pending without a key
@@ -84,7 +88,7 @@ struct ActorContext {
   Ledger& ledger;
   std::map<std::string, db::Endpoint> databases;
   std::uint64_t seed = 1;
-  std::size_t client_offset = 0;  // so that client names never clash between workloads
+  std::size_t client_offset = 0;  // not needed: the ledger numbers the clients
 };
 
 // Anything that acts beside the migration. Owns its threads; they are joined in Stop().

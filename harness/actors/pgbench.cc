@@ -21,7 +21,12 @@ constexpr std::string_view kLongerThanAnyRun = "604800";  // seconds
 
 class Pgbench final : public Actor {
  public:
-  Pgbench(const WorkloadSpec& spec, const ActorContext& context) : spec_(spec), context_(context) {}
+  Pgbench(const WorkloadSpec& spec, const ActorContext& context)
+      : spec_(spec),
+        context_(context),
+        first_number_(
+            context.ledger.TakeClientNumbers(static_cast<std::size_t>(std::max(1, spec.clients)))) {
+  }
   ~Pgbench() override {
     try {
       Stop();
@@ -105,7 +110,7 @@ class Pgbench final : public Actor {
       command.argv.push_back(script.string());
     }
     command.environment = endpoint.Environment();
-    command.environment["PGAPPNAME"] = ClientName("pgbench", context_.client_offset);
+    command.environment["PGAPPNAME"] = ClientName("pgbench", first_number_);
     command.folder = logs_.path();
     command.on_line = [this](int which, std::string_view line) {
       if (which == 2) Complaint(line);
@@ -136,7 +141,7 @@ class Pgbench final : public Actor {
       return;
     }
     Ledger::Operation did;
-    did.client = "pgbench-" + std::to_string(context_.client_offset);
+    did.client = "pgbench-" + std::to_string(first_number_);
     did.kind = "pgbench";
     did.operation = "script";
     did.database = spec_.on;
@@ -169,7 +174,7 @@ class Pgbench final : public Actor {
     std::string client, number, latency, script, seconds, micros;
     if (!(in >> client >> number >> latency >> script >> seconds >> micros)) return;
     Ledger::Operation did;
-    did.client = "pgbench-" + std::to_string(context_.client_offset + std::stoul(client));
+    did.client = "pgbench-" + std::to_string(first_number_ + std::stoul(client));
     did.kind = "pgbench";
     did.operation = "script" + script;
     did.database = spec_.on;
@@ -205,6 +210,7 @@ class Pgbench final : public Actor {
 
   WorkloadSpec spec_;
   ActorContext context_;
+  std::size_t first_number_;
   TemporaryFolder logs_{"us-pgbench"};
   std::thread runner_;
   std::atomic<bool> stop_ = false;

@@ -7,8 +7,8 @@
 namespace understudy::harness {
 namespace {
 
-constexpr int kInserts = 6;
-constexpr int kUpdates = 3;
+constexpr int kInserts = 4;
+constexpr int kUpdates = 2;
 constexpr std::size_t kNoOwner = 0;
 
 // A writer that only tries.
@@ -44,6 +44,7 @@ class Trial {
 
   void Run() {
     prober_.Connect();
+    if (stage_.engine == db::Engine::kPostgres) Ask();
     session().Begin(db::Isolation::kDefault, false, stage_.engine == db::Engine::kSqlite);
     for (std::size_t p = 0; p < stage_.plans.size(); ++p) {
       const bool chosen =
@@ -58,18 +59,41 @@ class Trial {
  private:
   db::Session& session() { return prober_.session(); }
 
+  void Ask() {
+    deferrable_ = session()
+                      .Scalar(
+                          "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint"
+                          " WHERE condeferrable)")
+                      .AsBool();
+    for (const db::Row& row :
+         session()
+             .Query("SELECT DISTINCT n.nspname, c.relname FROM pg_catalog.pg_trigger t"
+                    " JOIN pg_catalog.pg_class c"
+                    " ON c.oid = coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid)"
+                    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                    " WHERE NOT t.tgisinternal"
+                    " UNION SELECT n.nspname, c.relname FROM pg_catalog.pg_rewrite r"
+                    " JOIN pg_catalog.pg_class c ON c.oid = r.ev_class AND c.relkind IN ('r', 'p')"
+                    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace")
+             .rows) {
+      has_triggers_.insert(db::TableName{row[0].text, row[1].text}.Display());
+    }
+  }
+
   // "": done; else what refused it. nullopt: nothing to do it to.
   std::optional<std::string> Attempt(Kind kind, std::size_t p, int column = -1,
                                      bool brief = false) {
-    const bool count = stage_.engine == db::Engine::kPostgres;
+    const bool count = has_triggers_.contains(stage_.plans[p]->display);
     if (count && !counted_) counts_ = CountWrites(session());
     counted_ = false;
     session().Execute("SAVEPOINT understudy_try");
     try {
       const bool done = prober_.Try(kind, p, random_, column, brief).has_value();
       // What is checked at the end of a transaction is checked now.
-      if (count) session().Execute("SET CONSTRAINTS ALL IMMEDIATE");
-      if (count) session().Execute("SET CONSTRAINTS ALL DEFERRED");
+      if (deferrable_) {
+        session().Execute("SET CONSTRAINTS ALL IMMEDIATE");
+        session().Execute("SET CONSTRAINTS ALL DEFERRED");
+      }
       if (count && done) {
         Counts now = CountWrites(session());
         Notice(p, kind, counts_, now);
@@ -175,6 +199,8 @@ class Trial {
   Prober prober_;
   Random random_;
   std::vector<SideEffect> effects_;
+  bool deferrable_ = false;
+  std::set<std::string> has_triggers_;  // PostgreSQL; rules as well
   Counts counts_;
   bool counted_ = false;  // counts_ is of now
 };

@@ -13,6 +13,12 @@ namespace {
 constexpr double kGraceMs = 10000;  // for the statement that runs when a workload is stopped
 constexpr std::size_t kMutateClients = 2;
 
+std::string DatabaseOf(const Json& options, const ActorContext& context) {
+  const auto it = options.find("on");
+  if (it != options.end() && it->is_string()) return it->get<std::string>();
+  return context.databases.empty() ? "" : context.databases.begin()->first;
+}
+
 std::vector<std::string> ChosenTables(const Json& options, const Stage& stage) {
   std::vector<std::string> names;
   const auto it = options.find("tables");
@@ -202,7 +208,11 @@ class SqlWorkload : public ThreadedWorkload {
 }  // namespace
 
 ThreadedWorkload::ThreadedWorkload(WorkloadSpec spec, const ActorContext& context)
-    : spec_(std::move(spec)), context_(context) {}
+    : spec_(std::move(spec)),
+      context_(context),
+      first_number_(
+          context_.ledger.TakeClientNumbers(static_cast<std::size_t>(std::max(1, spec_.clients)))) {
+}
 
 ThreadedWorkload::~ThreadedWorkload() {
   try {
@@ -226,7 +236,7 @@ ClientSetup ThreadedWorkload::Setup(std::size_t client) const {
   setup.endpoint = endpoint();
   setup.database = spec_.on;
   setup.kind = spec_.kind;
-  setup.number = context_.client_offset + client;
+  setup.number = first_number_ + client;
   setup.seed = spec_.seed;
   if (spec_.rate_per_s && *spec_.rate_per_s > 0) {
     setup.interval_ms = 1000.0 * std::max(1, spec_.clients) / *spec_.rate_per_s;
@@ -305,7 +315,7 @@ void Mutate(const Json& options, const ActorContext& context) {
   WorkloadSpec spec;
   spec.index = static_cast<std::size_t>(-1);
   spec.kind = "mutate";
-  spec.on = options.value("on", context.databases.empty() ? "" : context.databases.begin()->first);
+  spec.on = DatabaseOf(options, context);
   spec.clients = static_cast<int>(kMutateClients);
   spec.seed = context.seed;
   spec.options = options;

@@ -32,6 +32,7 @@ class ThreadedWorkload : public Actor {
 
   WorkloadSpec spec_;
   ActorContext context_;
+  std::size_t first_number_;
   Json tables_ = Json::array();
   Json skipped_ = Json::array();
   Json writes_ = Json::array();  // tables that change outside the ledger

@@ -191,10 +191,14 @@ Writer::Result Writer::Group(Kind kind, Random& random, bool transaction, bool r
                : draw < 8 ? Kind::kUpdate
                : draw < 9 ? Kind::kDelete
                           : Kind::kUpsert;
-        if (options_.weights[static_cast<std::size_t>(what)] <= 0) what = Kind::kUpdate;
+        // A scenario without deletes has none inside its transactions either.
+        const bool wanted = options_.weights[static_cast<std::size_t>(what)] > 0;
+        if (!wanted && (what == Kind::kDelete || what == Kind::kUpsert)) what = Kind::kUpdate;
       }
       Step step;
-      if (!PrepareAny(what, own, step)) continue;
+      if (!PrepareAny(what, own, step) && !(transaction && PrepareAny(Kind::kInsert, own, step))) {
+        continue;
+      }
       steps.push_back(std::move(step));
       Step& last = steps.back();
       Pend(last, txn);
@@ -236,7 +240,7 @@ Writer::Result Writer::Group(Kind kind, Random& random, bool transaction, bool r
       if (step.row != nullptr) step.row->busy = false;
       ledger().Settle(step.ledger_id, "rolled_back",
                       step.returned ? step.plan->RowJson(*step.returned) : nullptr, "", "", nullptr,
-                      step.key.is_null() && step.returned
+                      !sqlite && step.key.is_null() && step.returned
                           ? step.plan->KeyJson(step.plan->Keep(*step.returned))
                           : nullptr);
     } else {

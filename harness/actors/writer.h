@@ -90,6 +90,8 @@ class Writer : public Client {
   bool PrepareHot(Random& random, Step& step);
   bool PrepareAny(Kind kind, Random& random, Step& step);
   bool Parents(Random& random, Step& step, std::vector<std::optional<db::Value>>& values);
+  std::int64_t NextSerial();
+  bool KeyStaysUnused(std::size_t plan, const KnownRow& row);
   KnownRow* Pick(std::size_t plan, Random& random, bool removable);
   std::string Where(const TablePlan& plan, const db::Row& key, db::Params& params) const;
   void AskForRow(Step& step) const;

@@ -10,7 +10,7 @@ namespace {
 
 // Numbers that no other client of the run draws, above what fixtures number their rows with.
 constexpr std::int64_t kFirstSerial = std::int64_t{1} << 27;
-constexpr std::int64_t kSerialStride = 256;
+constexpr std::int64_t kSerialStride = 512;
 constexpr int kTries = 8;
 constexpr double kNullParent = 0.1;
 constexpr double kOwnParent = 0.3;
@@ -19,6 +19,11 @@ constexpr double kManyColumns = 0.25;
 constexpr std::size_t kMostColumns = 8;
 
 }  // namespace
+
+std::int64_t Writer::NextSerial() {
+  return kFirstSerial + kSerialStride * serial_++ +
+         static_cast<std::int64_t>(setup().number) % kSerialStride;
+}
 
 std::string Writer::Where(const TablePlan& plan, const db::Row& key, db::Params& params) const {
   std::string sql;
@@ -43,9 +48,19 @@ KnownRow* Writer::Pick(std::size_t plan, Random& random, bool removable) {
     if (row.busy) continue;
     // Rows of before may have children that we know nothing of.
     if (removable && has_children && (row.parent || !row.inserted)) continue;
+    if (removable && !KeyStaysUnused(plan, row)) continue;
     return &row;
   }
   return nullptr;
+}
+
+// SQLite gives the next row the number after the greatest: if that row is deleted, its number comes
+// back, perhaps to somebody else. Whoever deletes owns a greater one: so the greatest stays.
+bool Writer::KeyStaysUnused(std::size_t plan, const KnownRow& row) {
+  if (stage_->engine != db::Engine::kSqlite || !stage_->plans[plan]->server_makes_key) return true;
+  KnownRows& rows = own_[plan];
+  const KnownRow& last = rows.at(rows.size() - 1);
+  return &last != &row && !last.busy && last.kept[0].AsInteger() > row.kept[0].AsInteger();
 }
 
 bool Writer::Parents(Random& random, Step& step, std::vector<std::optional<db::Value>>& values) {
@@ -116,8 +131,7 @@ bool Writer::PrepareInsert(Random& random, Step& step, bool upsert) {
   const TablePlan& plan = *step.plan;
   const SchemaTable& table = plan.table;
   if (!(upsert ? plan.can_upsert : plan.can_insert)) return false;
-  const std::int64_t serial =
-      kFirstSerial + kSerialStride * serial_++ + static_cast<std::int64_t>(setup().number % 256);
+  const std::int64_t serial = NextSerial();
   KnownRow* existing = nullptr;
   if (upsert && (plan.server_makes_key || random.Chance(0.5))) {
     existing = Pick(step.plan_index, random, false);
@@ -192,7 +206,7 @@ bool Writer::PrepareUpdate(Random& random, Step& step) {
   std::string set;
   for (const std::size_t i : columns) {
     const SchemaColumn& column = plan.table.columns[i];
-    db::Value value = plan.maker.Make(column, random, kFirstSerial + kSerialStride * serial_++);
+    db::Value value = plan.maker.Make(column, random, NextSerial());
     step.sent[column.name] = value.ToJson();
     step.values.emplace_back(i, value);
     step.params.push_back(std::move(value));
@@ -222,8 +236,7 @@ bool Writer::PrepareMove(Random& random, Step& step) {
   if (step.row == nullptr) return false;
   db::Row after(step.row->kept.begin(),
                 step.row->kept.begin() + static_cast<std::ptrdiff_t>(plan.key.size()));
-  const std::int64_t serial =
-      kFirstSerial + kSerialStride * serial_++ + static_cast<std::int64_t>(setup().number % 256);
+  const std::int64_t serial = NextSerial();
   std::string set;
   for (const std::size_t k : plan.movable) {
     const SchemaColumn& column = plan.table.columns[k];
