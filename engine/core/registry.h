@@ -8,6 +8,8 @@
 
 #include "engine/core/context.h"
 #include "engine/core/migration.h"
+#include "engine/core/plan.h"
+#include "engine/core/spec.h"
 
 namespace understudy::core {
 
@@ -19,6 +21,9 @@ struct StrategyInfo {
   std::vector<std::string> required;
   std::vector<std::string> optional;  // "strategy", "id" and "limits" are always allowed
   std::function<std::unique_ptr<Migration>(Context&)> make;
+  // The statements of the user's that it would run, told from its files alone: no database is
+  // asked, so what is applied already is not left out. Empty where a strategy runs none.
+  std::function<std::vector<PlanStatement>(const Spec&)> statements = nullptr;
 };
 
 // The strategies that a program knows. Filled in engine/strategies.cc, handed down by reference.

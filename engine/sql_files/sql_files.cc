@@ -141,6 +141,36 @@ Given Read(const core::Spec& spec) {
   return given;
 }
 
+std::string DisplayOf(const core::Spec& spec, const fs::path& file) {
+  const fs::path relative = file.lexically_relative(spec.folder);
+  const bool inside = !relative.empty() && *relative.begin() != "..";
+  return inside ? relative.string() : file.string();
+}
+
+void AddStatements(const std::string& display, const std::vector<db::ScriptStatement>& statements,
+                   const Choice& choice, std::vector<core::PlanStatement>& out) {
+  for (std::size_t i = 0; i < statements.size(); ++i) {
+    out.push_back({display, statements[i].line, statements[i].sql,
+                   std::string(ModeName(choice.mode)), choice.notes[i]});
+  }
+}
+
+// The statements of the files alone; no database is asked.
+std::vector<core::PlanStatement> StatementsOf(const core::Spec& spec) {
+  const Given given = Read(spec);
+  const db::Engine engine = spec.Target().engine();
+  std::vector<core::PlanStatement> all;
+  for (std::size_t i = given.begin; i < given.end; ++i) {
+    const Version& version = given.versions[i];
+    if (!version.up) continue;
+    const std::string display = DisplayOf(spec, version.up->file);
+    const auto statements = db::SplitScript(version.up->text, engine, display);
+    AddStatements(display, statements,
+                  ChooseMode(*version.up, statements, given.rule, given.layout, engine), all);
+  }
+  return all;
+}
+
 class SqlFiles final : public core::Migration {
  public:
   explicit SqlFiles(core::Context& context)
@@ -402,11 +432,7 @@ class SqlFiles final : public core::Migration {
     return db::Connect(spec_.Target(), options);
   }
 
-  std::string Display(const fs::path& file) const {
-    const fs::path relative = file.lexically_relative(spec_.folder);
-    const bool inside = !relative.empty() && *relative.begin() != "..";
-    return inside ? relative.string() : file.string();
-  }
+  std::string Display(const fs::path& file) const { return DisplayOf(spec_, file); }
 
   static std::string Canonical(std::string version) {  // as golang-migrate's table holds it
     const auto digit = version.find_first_not_of('0');
@@ -474,10 +500,7 @@ class SqlFiles final : public core::Migration {
                  : choice.mode == Mode::kAll    ? "in one transaction with all files"
                  : choice.mode == Mode::kScript ? "in the transactions that it opens itself"
                                                 : "each by itself");
-    for (std::size_t i = 0; i < statements.size(); ++i) {
-      plan.statements.push_back({display, statements[i].line, statements[i].sql,
-                                 std::string(ModeName(choice.mode)), choice.notes[i]});
-    }
+    AddStatements(display, statements, choice, plan.statements);
   }
 
   ScriptRun MakeRun(const Script& script, std::string entry, std::string points,
@@ -587,7 +610,8 @@ core::StrategyInfo Strategy() {
           .endpoint_keys = {"on"},
           .required = {"on", "up"},
           .optional = {"down", "layout", "baseline", "through", "transaction", "variables"},
-          .make = [](core::Context& context) { return std::make_unique<SqlFiles>(context); }};
+          .make = [](core::Context& context) { return std::make_unique<SqlFiles>(context); },
+          .statements = StatementsOf};
 }
 
 }  // namespace understudy::sql_files

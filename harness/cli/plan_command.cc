@@ -3,12 +3,36 @@
 
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <map>
 #include <memory>
 
+#include "engine/base/error.h"
+#include "engine/core/registry.h"
 #include "harness/cli/selection.h"
 
 namespace understudy::cli {
 namespace {
+
+// What the user's own files hold. The databases of a rehearsal do not exist yet, so names stand
+// for empty endpoints: only their engine is asked.
+std::vector<core::PlanStatement> StatementsOf(const harness::Scenario& scenario,
+                                              const core::Registry& registry) {
+  std::map<std::string, db::Endpoint> databases;
+  for (const harness::DatabaseSpec& database : scenario.databases) {
+    databases.emplace(database.name, database.engine == "sqlite" ? db::Endpoint::Sqlite("plan")
+                                                                 : db::Endpoint::Postgres({}));
+  }
+  std::vector<core::PlanStatement> all;
+  for (const auto& [name, document] : scenario.migrations) {
+    const core::Spec spec = core::Spec::Parse(document, name, scenario.file.parent_path(),
+                                              scenario.file.string(), registry, databases);
+    const core::StrategyInfo& info = registry.Find(spec.strategy);
+    if (!info.statements) continue;
+    const auto statements = info.statements(spec);
+    all.insert(all.end(), statements.begin(), statements.end());
+  }
+  return all;
+}
 
 std::string StepLine(const harness::StepSpec& step) {
   std::string line = step.verb;
@@ -23,13 +47,22 @@ std::string StepLine(const harness::StepSpec& step) {
   return line;
 }
 
-void PrintScenario(const harness::Scenario& scenario) {
+void PrintScenario(const harness::Scenario& scenario, const core::Registry& registry) {
   std::cout << fmt::format("{}  ({})\n", scenario.name, scenario.file.string());
   if (!scenario.description.empty()) std::cout << "  " << scenario.description << "\n";
   std::cout << fmt::format("  needs: {}\n", fmt::join(scenario.Needs(), ", "));
   std::cout << "  steps:\n";
   for (std::size_t i = 0; i < scenario.steps.size(); ++i) {
     std::cout << fmt::format("    {}. {}\n", i + 1, StepLine(scenario.steps[i]));
+  }
+  const auto statements = StatementsOf(scenario, registry);
+  if (!statements.empty()) std::cout << "  statements:\n";
+  for (const core::PlanStatement& statement : statements) {
+    std::string sql = statement.sql.substr(0, statement.sql.find('\n'));
+    if (sql.size() > 90) sql = sql.substr(0, 87) + "…";
+    std::cout << fmt::format("    {}:{}  [{}]  {}{}\n", statement.file, statement.line,
+                             statement.transaction, sql,
+                             statement.note.empty() ? "" : "  -- " + statement.note);
   }
   std::cout << "  with every default filled in:\n";
   std::string text = ToText(scenario.document);
@@ -42,17 +75,28 @@ void PrintScenario(const harness::Scenario& scenario) {
 
 int Plan(const Program& program, const Selection& selection) {
   const Selected selected = Select(program, selection);
+  const core::Registry registry = AllStrategies();
   if (program.json) {
     Json scenarios = Json::array();
     for (const harness::Scenario& scenario : selected.scenarios) {
+      Json statements = Json::array();
+      for (const core::PlanStatement& one : StatementsOf(scenario, registry)) {
+        statements.push_back({{"file", one.file},
+                              {"line", one.line},
+                              {"sql", one.sql},
+                              {"transaction", one.transaction},
+                              {"note", one.note}});
+      }
       scenarios.push_back({{"file", scenario.file.string()},
                            {"needs", scenario.Needs()},
                            {"scenario", scenario.document},
-                           {"statements", Json::array()}});
+                           {"statements", statements}});
     }
     std::cout << ToText({{"format", "understudy-plan/1"}, {"scenarios", scenarios}});
   } else {
-    for (const harness::Scenario& scenario : selected.scenarios) PrintScenario(scenario);
+    for (const harness::Scenario& scenario : selected.scenarios) {
+      PrintScenario(scenario, registry);
+    }
   }
   if (!selected.scenarios.empty()) return kPass;
   std::cerr << "understudy: " << selected.why_none << "\n";

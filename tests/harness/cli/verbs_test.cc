@@ -74,6 +74,11 @@ TEST_F(Verbs, PlanPrintsTheFilledInFormAndLeavesNothing) {
   EXPECT_EQ(one["scenario"]["lead_s"], 1);
   EXPECT_EQ(one["scenario"]["checks"]["stalls"]["max_ms"], 1000);
   EXPECT_EQ(one["scenario"]["steps"][1]["migrate"]["through"], "verify");
+  ASSERT_EQ(one["statements"].size(), 2U);
+  EXPECT_EQ(one["statements"][1]["sql"], "INSERT INTO t VALUES (1)");
+  EXPECT_EQ(one["statements"][1]["file"], "up.sql");
+  EXPECT_EQ(one["statements"][1]["line"], 2);
+  EXPECT_EQ(one["statements"][1]["transaction"], "file");
   int files = 0;
   for (const auto& ignored : std::filesystem::directory_iterator(Path())) files += ignored.exists();
   EXPECT_EQ(files, 3);
@@ -87,6 +92,13 @@ TEST_F(Verbs, AWrongFileIsAnInputErrorWithItsPlace) {
   EXPECT_THAT(done.out, IsEmpty());
   EXPECT_THAT(done.err, HasSubstr("two.json: /databases/main/engine: unknown engine 'sqlit'; did "
                                   "you mean 'sqlite'? allowed: postgres, sqlite"));
+}
+
+TEST_F(Verbs, PlanNamesTheLineOfAScriptThatIsBroken) {
+  Write("up.sql", "SELECT 1;\n\nSELECT 'never closed;\n");
+  const Outcome done = Understudy({"plan", Path("one.json")});
+  EXPECT_EQ(done.exit_status, 65);
+  EXPECT_THAT(done.err, HasSubstr("up.sql:3"));
 }
 
 TEST_F(Verbs, TwoScenariosOfOneNameAreAnInputError) {
