@@ -150,8 +150,9 @@ bool History::IsApplied(const Version& version) const {
   if (!exists_) return false;
   switch (layout_) {
     case Layout::kGolangMigrate:  // it keeps the last one only
-      return up_to_ && !up_to_->empty() && !layouts::NumberLess(*up_to_, version.version) &&
-             dirty_ != up_to_;
+      if (!up_to_ || up_to_->empty()) return false;
+      if (layouts::NumberLess(version.version, *up_to_)) return true;
+      return !dirty_ && !layouts::NumberLess(*up_to_, version.version);
     case Layout::kGoose:
       return applied_.contains(WithoutZeros(version.version));
     case Layout::kFlyway: {

@@ -1,0 +1,14 @@
+-- +goose Up
+CREATE TABLE customers (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  email text NOT NULL UNIQUE
+);
+CREATE TABLE orders (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  customer_id bigint NOT NULL REFERENCES customers (id),
+  total numeric(12, 2) NOT NULL DEFAULT 0
+);
+
+-- +goose Down
+DROP TABLE orders;
+DROP TABLE customers;
