@@ -84,14 +84,18 @@ std::string TableSql::RowText() const {
   return "ROW(" + Joined(parts) + ")::text";
 }
 
-std::string TableSql::ColumnText(std::size_t column) const {
+std::string TableSql::ColumnHash(std::size_t column, std::int64_t seed) const {
+  std::vector<ColumnPair> columns = pair_.key;
+  columns.push_back(pair_.columns[column]);
+  if (form_.engine == db::Engine::kSqlite) {
+    return SqliteCall("understudy_hash", std::to_string(seed), columns);
+  }
   std::vector<std::string> parts;
-  for (const ColumnPair& pair : pair_.key) parts.push_back(Name(pair));
-  parts.push_back(InRow(pair_.columns[column]));
-  return "ROW(" + Joined(parts) + ")::text";
+  for (const ColumnPair& pair : columns) parts.push_back(InRow(pair));
+  return HashText("ROW(" + Joined(parts) + ")::text", seed);
 }
 
-std::string TableSql::HashText(const std::string& text, int seed) const {
+std::string TableSql::HashText(const std::string& text, std::int64_t seed) const {
   const std::string number = std::to_string(seed);
   if (plain_bytes_) {
     return "pg_catalog.hashtextextended(" + text + std::string(kCollateC) + ", " + number + ")";
@@ -119,7 +123,7 @@ std::string TableSql::SqliteCall(const std::string& function, const std::string&
   return call;
 }
 
-std::string TableSql::RowHash(int seed) const {
+std::string TableSql::RowHash(std::int64_t seed) const {
   if (pair_.columns.empty()) return "0";
   if (form_.engine == db::Engine::kSqlite) {
     return SqliteCall("understudy_hash", std::to_string(seed), pair_.columns);

@@ -40,12 +40,10 @@ class TableSql {
   std::size_t key_at() const { return key_at_; }  // in a row of Rows()
   std::size_t columns_at() const { return columns_at_; }
 
-  // The text of whole rows, the same on all versions: for digests that are stored.
-  std::string RowText() const;
-  // HashOf(RowText() or another text).
-  std::string HashText(const std::string& text, int seed) const;
+  // For digests that are stored: the hash of a row, and of (key, column).
+  std::string RowHash(std::int64_t seed) const;
+  std::string ColumnHash(std::size_t column, std::int64_t seed) const;
   std::string From() const;
-  std::string ColumnText(std::size_t column) const;  // (key, column), as RowText()
 
  private:
   const CompareColumn& Column(const ColumnPair& pair) const {
@@ -54,7 +52,8 @@ class TableSql {
   std::string Name(const ColumnPair& pair) const;
   std::string Native(const ColumnPair& pair, bool is_key) const;
   std::string InRow(const ColumnPair& pair) const;
-  std::string RowHash(int seed) const;
+  std::string RowText() const;  // the text of a whole row, the same on all versions
+  std::string HashText(const std::string& text, std::int64_t seed) const;
   std::string SecondHash() const;
   std::string BucketHash() const;
   std::string Where(int shift, const std::vector<std::int64_t>& buckets) const;
