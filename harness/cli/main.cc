@@ -13,7 +13,8 @@ namespace understudy::cli {
 namespace {
 
 using AddVerb = void (*)(CLI::App&, Program&);
-constexpr AddVerb kVerbs[] = {AddCompletion, AddList, AddMigrate, AddPlan, AddSchema};
+constexpr AddVerb kVerbs[] = {AddCompare, AddCompletion, AddList,    AddMigrate,
+                              AddPlan,    AddSchema,     AddSnapshot};
 
 volatile std::sig_atomic_t signals_seen = 0;
 

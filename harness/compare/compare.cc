@@ -81,7 +81,7 @@ class Comparer {
       }
       work(0);
     }
-    if (cancelled_) throw Error(ErrorKind::kCancelled, "the comparison was stopped");
+    if (cancelled_) throw Error(ErrorKind::kCancelled, "the comparison was stopped", "stop");
     for (std::size_t i = 0; i < pairing.pairs.size(); ++i) {
       const TableComparison& table = comparison.tables[i];
       if (table.result == CompareResult::kUnknown) continue;
@@ -123,7 +123,7 @@ class Comparer {
   }
 
   void Ask() const {
-    if (cancelled_) throw Error(ErrorKind::kCancelled, "the comparison was stopped");
+    if (cancelled_) throw Error(ErrorKind::kCancelled, "the comparison was stopped", "stop");
   }
 
   // What fails makes this one table unknown; the sessions' snapshots live on.
