@@ -149,7 +149,7 @@ TEST(SplitScriptProperty, DoesWhatPsqlDoesWithTheWholeFile) {
   const auto a = ours.Connect({.settings = Settings::kUsers});
   const auto b = theirs.Connect({.settings = Settings::kUsers});
   const int major = a->Server().major();
-  rc::check([&] {
+  EXPECT_TRUE(rc::check([&] {
     const Script script = Make([&](int kind, const std::string& text, int number) {
       return PostgresStatement(kind == 5 && major < 14 ? 0 : kind, text, number);
     });
@@ -164,19 +164,18 @@ TEST(SplitScriptProperty, DoesWhatPsqlDoesWithTheWholeFile) {
     psql.argv = {"psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-f", (folder.path() / "f.sql").string()};
     psql.environment = theirs.endpoint().Environment();
     const Outcome outcome = RunCommand(psql);
-    RC_ASSERT(outcome.err == "");
-    RC_ASSERT(outcome.ok());
+    if (!outcome.ok()) RC_FAIL(outcome.err);
     for (Session* session : {a.get(), b.get()})
       session->Execute("INSERT INTO other VALUES (1); DELETE FROM other");
     RC_ASSERT(Rows(*a) == Rows(*b));
     RC_ASSERT(!Rows(*a).empty() || script.statements.empty() ||
               script.text.find("FUNCTION") != std::string::npos);
-  });
+  }));
 }
 
 TEST(SplitScriptProperty, DoesWhatSqlite3DoesWithTheWholeFile) {
   if (FindProgram("sqlite3").empty()) GTEST_SKIP() << "no sqlite3 on this machine";
-  rc::check([&] {
+  EXPECT_TRUE(rc::check([&] {
     const Script script = Make(SqliteStatement);
     const SqliteFile ours;
     const SqliteFile theirs;
@@ -193,7 +192,7 @@ TEST(SplitScriptProperty, DoesWhatSqlite3DoesWithTheWholeFile) {
     const auto b = theirs.Connect();
     for (Session* session : {a.get(), b.get()}) session->Execute("INSERT INTO other VALUES (1)");
     RC_ASSERT(Rows(*a) == Rows(*b));
-  });
+  }));
 }
 
 }  // namespace
