@@ -57,6 +57,10 @@ class Ledger {
   // are made of them.
   std::size_t TakeClientNumbers(std::size_t count) { return clients_.fetch_add(count); }
 
+  // SQLite lets one write at a time and wakes nobody: our own clients take turns, so that a stall
+  // is never of their making.
+  std::mutex& TurnOf(const std::string& database);
+
   EvidenceWriter& evidence() { return evidence_; }
   db::Session& session() { return *session_; }  // under mutex()
   std::mutex& mutex() { return mutex_; }
@@ -81,6 +85,7 @@ class Ledger {
   std::vector<Operation> operations_;
   std::set<std::int64_t> keyless_;  // pending without a key
   std::unordered_set<std::uint64_t> claimed_;
+  std::map<std::string, std::mutex> turns_;
 };
 
 // What an actor sees of the run.

@@ -13,8 +13,9 @@ namespace {
 constexpr double kFirstBackoffMs = 20;
 constexpr double kLongestBackoffMs = 1000;
 constexpr double kForgivenMs = 5000;  // a client without a session for longer has died
-constexpr double kSlowMs = 20;        // statements of faster operations are not kept
-constexpr double kCatchUpMs = 1000;   // what a rate makes up for after a stall
+constexpr int kLastTries = 5;
+constexpr double kSlowMs = 20;       // statements of faster operations are not kept
+constexpr double kCatchUpMs = 1000;  // what a rate makes up for after a stall
 constexpr std::size_t kStatementBytes = 1000;
 
 }  // namespace
@@ -92,6 +93,15 @@ void Client::Run(const std::atomic<bool>& stop, const std::function<bool()>& eno
       Random random = base.Fork(std::to_string(operations_));
       ++operations_;
       Operate(random);
+    }
+    for (int i = 0; i < kLastTries && HasDoubts(); ++i) {
+      try {
+        Connect();
+        Reconnected();
+      } catch (const Error& error) {
+        if (!IsLost(error)) throw;
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      }
     }
     if (lost_since_ms_ >= 0 && NowMs() - lost_since_ms_ > kForgivenMs) {
       died_ = "it lost its connection and could not connect again for " +

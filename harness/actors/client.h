@@ -50,6 +50,8 @@ class Client {
   virtual void Operate(Random& random) = 0;
   // After a lost connection, on the new session.
   virtual void Reconnected() {}
+  // Whether it is worth a last connection to learn what became of something.
+  virtual bool HasDoubts() const { return false; }
 
   db::Result Query(std::string_view sql, const db::Params& params);
   db::Session& session() { return *session_; }

@@ -137,6 +137,11 @@ bool Ledger::Claim(const std::string& database, const std::string& table, const 
   return claimed_.insert(hash).second;
 }
 
+std::mutex& Ledger::TurnOf(const std::string& database) {
+  const std::lock_guard lock(mutex_);
+  return turns_[database];
+}
+
 void Ledger::WaitForKeys() {
   {
     std::unique_lock lock(mutex_);

@@ -1,6 +1,7 @@
 #include "harness/actors/writer.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "engine/base/error.h"
 #include "harness/actors/reader.h"
@@ -175,6 +176,8 @@ Writer::Result Writer::Group(Kind kind, Random& random, bool transaction, bool r
   std::vector<Step> steps;
   steps.reserve(8);
   const bool sqlite = stage_->engine == db::Engine::kSqlite;
+  std::unique_lock<std::mutex> turn;
+  if (sqlite) turn = std::unique_lock(ledger().TurnOf(stage_->database));
   std::size_t statements = 1;
   if (transaction) statements = static_cast<std::size_t>(random.Uniform(2, 4));
   bool begun = false;
@@ -227,6 +230,7 @@ Writer::Result Writer::Group(Kind kind, Random& random, bool transaction, bool r
       throw;
     }
     Fail(error, kind, steps, steps.size() - 1, begun, committing, started);
+    if (turn) turn.unlock();
     if (!IsLost(error) && options_.follow && CatalogChanged(error)) {
       FollowCatalog();
     } else if (!IsLost(error) && error.kind() != ErrorKind::kConflict) {
@@ -305,12 +309,12 @@ void Writer::Reconnected() {
   if (doubts_.empty()) return;
   // The lost backend may still be busy with the commit: nothing is known before it has gone.
   bool gone = stage_->engine == db::Engine::kSqlite;
-  for (const double until = NowMs() + kBackendGoneMs; !gone && NowMs() < until && !Stopping();) {
+  for (const double until = NowMs() + kBackendGoneMs; !gone && NowMs() < until;) {
     gone = session()
                .Scalar("SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE pid = $1",
                        {db::Value::Integer(lost_pid())})
                .AsInteger() == 0;
-    if (!gone) Sleep(20);
+    if (!gone) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   while (!doubts_.empty()) {
     Step& step = doubts_.back();
@@ -323,47 +327,67 @@ void Writer::Reconnected() {
   }
 }
 
+// The values that were sent, in the text form that the server gives them.
+Json Writer::Canonical(const Step& step) {
+  if (stage_->engine == db::Engine::kSqlite || step.values.empty()) return step.sent;
+  const auto& columns = step.plan->table.columns;
+  db::Params params;
+  std::string list;
+  for (const auto& [column, value] : step.values) {
+    params.push_back(value);
+    list += (list.empty() ? "" : ", ") +
+            ("CAST(" + stage_->Mark(params.size()) + " AS " + columns[column].type + ")");
+  }
+  const db::Row row = session().Query("SELECT " + list, params).rows.at(0);
+  Json sent = Json::object();
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    sent[columns[step.values[i].first].name] = row[i].ToJson();
+  }
+  return sent;
+}
+
 // What became of a write in doubt is read, never assumed. Its line stays unknown; its row becomes
-// what was sent in the text form that the server gives it.
+// what was sent, or the whole row where all of that is found: triggers and generated columns have
+// their part in it.
 void Writer::Relearn(Step& step) {
   const TablePlan& plan = *step.plan;
   KnownRows& rows = own_[step.plan_index];
   try {
-    if (stage_->engine == db::Engine::kPostgres && !step.values.empty()) {
-      db::Params params;
-      std::string list;
-      for (const auto& [column, value] : step.values) {
-        params.push_back(value);
-        list += (list.empty() ? "" : ", ") + ("CAST(" + stage_->Mark(params.size()) + " AS " +
-                                              plan.table.columns[column].type + ")");
-      }
-      const db::Row row = session().Query("SELECT " + list, params).rows.at(0);
-      Json sent = Json::object();
-      for (std::size_t i = 0; i < row.size(); ++i) {
-        sent[plan.table.columns[step.values[i].first].name] = row[i].ToJson();
-      }
-      ledger().Settle(step.ledger_id, "unknown", sent, "08006", "the connection was lost");
-    }
     const auto find = [&](const db::Row& key) -> std::optional<db::Row> {
       db::Params params;
       const std::string where = Where(plan, key, params);
       db::Result result =
           session().Query("SELECT " + plan.Returning() + " FROM " + plan.quoted + where, params);
       if (result.rows.empty()) return std::nullopt;
-      return plan.Keep(result.rows[0]);
+      return std::move(result.rows[0]);
     };
     std::optional<db::Row> now;
+    if (step.hot != nullptr) return;
     if (step.row != nullptr) now = find(step.row->kept);
     if (!now && step.key_row_after) now = find(*step.key_row_after);
     if (!now && step.row == nullptr && step.key_row) now = find(*step.key_row);
+    if (step.kind != Kind::kDelete) {
+      Json told = Canonical(step);
+      if (now) {
+        const Json row = plan.RowJson(*now);
+        const bool there = std::all_of(step.values.begin(), step.values.end(), [&](const auto& v) {
+          const std::string& name = plan.table.columns[v.first].name;
+          return !row.contains(name) || row[name] == told[name];
+        });
+        const bool moved =
+            step.key_after.is_null() || plan.KeyJson(plan.Keep(*now)) == step.key_after;
+        if (there && moved) told = row;
+      }
+      ledger().Settle(step.ledger_id, "unknown", told, "08006", "the connection was lost");
+    }
     if (step.row != nullptr && now) {
-      step.row->kept = std::move(*now);
+      step.row->kept = plan.Keep(*now);
       step.row->busy = false;
     } else if (step.row != nullptr) {
       rows.Remove(*step.row);
-    } else if (now && step.hot == nullptr) {
+    } else if (now) {
       Random unused(1);
-      rows.Add(std::move(*now), true, unused);
+      rows.Add(plan.Keep(*now), true, unused);
     }
   } catch (const Error& error) {
     if (IsLost(error)) throw;

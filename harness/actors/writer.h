@@ -77,6 +77,7 @@ class Writer : public Client {
  protected:
   void Operate(Random& random) override;
   void Reconnected() override;
+  bool HasDoubts() const override { return !doubts_.empty(); }
 
  private:
   enum class Result { kDone, kNothing, kConflict };
@@ -103,6 +104,7 @@ class Writer : public Client {
   void Fail(const Error& error, Kind kind, std::vector<Step>& steps, std::size_t failed,
             bool transaction, bool committing, double started_ms);
   bool OwnDoing(const Error& error, const std::vector<Step>& steps) const;
+  Json Canonical(const Step& step);
   void Relearn(Step& step);
   void FollowCatalog();
 

@@ -155,8 +155,12 @@ bool Writer::PrepareInsert(Random& random, Step& step, bool upsert) {
   for (const std::size_t i : columns) {
     if (!values[i]) values[i] = plan.maker.Make(table.columns[i], random, serial);
     step.params.push_back(*values[i]);
-    step.values.emplace_back(i, *values[i]);
-    step.sent[table.columns[i].name] = values[i]->ToJson();
+    // A row that is there keeps what the statement does not set.
+    if (existing == nullptr ||
+        std::find(plan.updatable.begin(), plan.updatable.end(), i) != plan.updatable.end()) {
+      step.values.emplace_back(i, *values[i]);
+      step.sent[table.columns[i].name] = values[i]->ToJson();
+    }
     names += (names.empty() ? "" : ", ") + db::QuoteIdentifier(table.columns[i].name);
     marks += (marks.empty() ? "" : ", ") + stage_->Mark(step.params.size());
   }
