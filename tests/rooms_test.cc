@@ -18,8 +18,8 @@ using Rooms = std::set<std::string>;
 
 const fs::path kRoot = UNDERSTUDY_SOURCE_DIR;
 
-// A room → the rooms that it may include, itself apart. Strategies never see each other; no room of
-// the harness but its command line sees a strategy.
+// A room → the rooms (or single files) that it may include, itself apart. Strategies never see each
+// other; no room of the harness but its command line sees a strategy.
 const std::map<std::string, Rooms>& Allowed() {
   static const Rooms kStrategy = {"engine/core", "engine/db", "engine/base"};
   static const Rooms kHarness = {"harness/scenario", "harness/schema",   "harness/world",
@@ -52,14 +52,24 @@ const std::map<std::string, Rooms>& Allowed() {
       {"harness/snapshot", {"engine/db", "engine/base"}},
       {"harness/compare", {"harness/snapshot", "engine/db", "engine/base"}},
       {"harness/checks",
-       {"harness/evidence", "harness/snapshot", "harness/compare", "reports", "engine/base"}},
+       // Of the databases' room only how names are written: the judge asks no database.
+       {"harness/evidence", "harness/snapshot", "harness/compare", "reports", "engine/base",
+        "engine/db/identifier.h"}},
       {"harness/run", kHarness},
       {"harness/cli", everything},
   };
   return kAllowed;
 }
 
-std::string RoomOf(const fs::path& file) { return file.parent_path().generic_string(); }
+// A folder inside a room belongs to it: engine/sql_files/layouts/goose.cc → engine/sql_files.
+std::string RoomOf(const fs::path& file) {
+  const fs::path folder = file.parent_path();
+  auto part = folder.begin();
+  if (part == folder.end()) return "";
+  fs::path room = *part++;
+  if (room != "reports" && part != folder.end()) room /= *part;
+  return room.generic_string();
+}
 
 struct Include {
   fs::path file;     // relative to the root
@@ -95,7 +105,8 @@ TEST(Rooms, IncludeOnlyInTheAllowedDirection) {
         << include.file << ": the room " << from << " is not in the table of this test";
     if (!include.ours) continue;
     const std::string to = RoomOf(include.path);
-    EXPECT_TRUE(to == from || Allowed().at(from).contains(to))
+    EXPECT_TRUE(to == from || Allowed().at(from).contains(to) ||
+                Allowed().at(from).contains(include.path))
         << include.file << " includes " << include.path << ": " << from << " may not see " << to;
   }
 }
@@ -123,9 +134,9 @@ TEST(Rooms, KeepTheirInternalHeadersToThemselves) {
 
 TEST(Rooms, IncludeOurFilesByTheirWholePath) {
   for (const Include& include : Includes()) {
-    if (include.ours) {
-      EXPECT_TRUE(fs::exists(kRoot / include.path)) << include.file << ": " << include.path;
-    }
+    if (!include.ours) continue;
+    const bool made = fs::exists(kRoot / (include.path + ".in"));  // by CMake, from there
+    EXPECT_TRUE(made || fs::exists(kRoot / include.path)) << include.file << ": " << include.path;
   }
 }
 
