@@ -206,7 +206,7 @@ std::unique_ptr<Lease> ProvisionDocker(const DatabaseSpec& spec, const Provision
   ApplyServerSettings(*container, settings.server);
   const std::string name = NewDatabaseName(options.scenario + "_" + spec.name);
   CreateDatabase(maintenance, name, "");
-  Fill(spec, maintenance.WithDatabase(name), options);
+  Fill(spec, maintenance.WithDatabase(name), options, image);
   ApplyDatabaseSettings(maintenance, name, settings.database);
   return MakePostgresLease(container, name, true);
 }

@@ -4,6 +4,7 @@
 #include "engine/db/session.h"
 #include "harness/world/binaries.h"
 #include "harness/world/provision.h"
+#include "harness/world/server.h"
 
 namespace understudy::harness {
 namespace {
@@ -82,12 +83,14 @@ std::unique_ptr<Lease> ProvisionExternal(const DatabaseSpec& spec,
     }
     const auto session = db::Connect(given);
     auto lease = std::make_unique<ExternalLease>(given, session->Server().version_text);
-    Fill(spec, given, options);
+    if (!spec.fixture.is_null()) LoadFixture(given, spec.fixture, ContextFor(spec, options, 0));
     return lease;
   }
   std::string version;
+  int major = 0;
   {
     const auto session = db::Connect(given);
+    major = session->Server().major();
     version = session->Server().version_text;
     if (spec.version && *spec.version != session->Server().major()) {
       throw Error(ErrorKind::kUnsupported, given.Redacted() + " is PostgreSQL " + version +
@@ -110,7 +113,10 @@ std::unique_ptr<Lease> ProvisionExternal(const DatabaseSpec& spec,
   const db::Endpoint endpoint = WithSettings(given, spec.settings);
   auto lease = std::make_unique<ExternalLease>(endpoint, version);
   if (!spec.settings.empty()) db::Connect(endpoint);  // a wrong setting is told now, not in a phase
-  Fill(spec, endpoint, options);
+  CreateExtensions(endpoint, spec.extensions);
+  if (!spec.fixture.is_null() && !spec.fixture.empty()) {
+    LoadFixture(endpoint, spec.fixture, ContextFor(spec, options, major));
+  }
   return lease;
 }
 

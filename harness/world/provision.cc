@@ -8,6 +8,7 @@
 #include "engine/db/session.h"
 #include "harness/world/binaries.h"
 #include "harness/world/cluster.h"
+#include "harness/world/copy.h"
 
 namespace understudy::harness {
 namespace fs = std::filesystem;
@@ -42,41 +43,65 @@ std::string ContentKey(const DatabaseSpec& spec, const std::string& server_versi
   key["engine"] = spec.engine;
   key["server"] = server_version;
   key["extensions"] = spec.extensions;
-  key["seed"] = spec.seed;
-  key["scale"] = spec.scale;
-  key["fixture"] = spec.fixture;
   Json files = Json::array();
-  if (spec.fixture.is_array()) {
-    for (const Json& item : spec.fixture) {
-      if (item.is_string()) files.push_back(DigestOfPath(item.get<std::string>()));
-      if (item.contains("generate"))
-        files.push_back(DigestOfPath(item["generate"].get<std::string>()));
-      if (item.contains("migrations")) {
-        files.push_back(DigestOfPath(item["migrations"].get<std::string>()));
-      }
-    }
+  if (!spec.fixture.is_null() && !spec.fixture.empty()) {
+    // The seed decides nothing where rows are neither made nor loaded by it.
+    files.push_back(FixtureDigest(spec.fixture, ContextFor(spec, {}, 0)));
   }
   if (spec.from) {
     key["from"] = *spec.from;
-    files.push_back(DigestOfPath(*spec.from));
+    std::error_code ignored;
+    if (fs::exists(*spec.from, ignored)) {
+      files.push_back(DigestOfPath(*spec.from));
+      // What an SQLite file's WAL holds belongs to it.
+      if (fs::exists(*spec.from + "-wal", ignored))
+        files.push_back(DigestOfPath(*spec.from + "-wal"));
+    } else if (spec.engine == "postgres" && KindOfSource(*spec.from) == SourceKind::kEndpoint) {
+      const std::string digest = DigestOfSource(*spec.from);
+      if (digest.empty()) return "";
+      files.push_back(digest);
+    } else {
+      return "";
+    }
   }
   key["files"] = std::move(files);
   return Sha256Hex(ToLine(key));
 }
 
-void Fill(const DatabaseSpec& spec, const db::Endpoint& database, const ProvisionOptions& options) {
+void Fill(const DatabaseSpec& spec, const db::Endpoint& database, const ProvisionOptions& options,
+          const std::string& tools_image) {
   CreateExtensions(database, spec.extensions);
+  if (spec.from && database.engine() == db::Engine::kPostgres) {
+    CopyInto(spec, database, tools_image, options);
+  }
+  if (IsEmpty(spec)) return;
+  const bool postgres = database.engine() == db::Engine::kPostgres;
   db::SessionOptions as_user;
   as_user.settings = db::Settings::kUsers;
-  const auto session = db::Connect(database, as_user);
-  for (const Json& item : spec.fixture) {
-    if (!item.is_string()) throw Error(ErrorKind::kUnsupported, "only SQL files yet");
-    const fs::path file = item.get<std::string>();
-    Tell(options, "loading fixture " + file.filename().string());
-    During("load " + file.string(), [&] { session->Execute(ReadFile(file)); });
+  const FixtureContext context =
+      ContextFor(spec, options, postgres ? db::Connect(database)->Server().major() : 0);
+  if (spec.from && !postgres && fs::path(*spec.from).extension() == ".sql") {
+    LoadSqlFile(database, *spec.from, context);
   }
-  if (database.engine() == db::Engine::kPostgres && !IsEmpty(spec))
-    session->Execute("VACUUM ANALYZE");
+  if (!spec.fixture.is_null() && !spec.fixture.empty()) {
+    Tell(options, "loading the fixture");
+    LoadFixture(database, spec.fixture, context);
+  }
+  // As a database in service has them: statistics, visibility map.
+  if (postgres) db::Connect(database, as_user)->Execute("VACUUM ANALYZE");
+}
+
+FixtureContext ContextFor(const DatabaseSpec& spec, const ProvisionOptions& options, int major) {
+  FixtureContext context;
+  context.seed = spec.seed;
+  context.scale = spec.scale;
+  context.progress = options.progress;
+  context.stop = options.stop;
+  context.run_migrations = options.run_migrations;
+  for (const Binaries& found : FindBinaries()) {  // the newest first: a newer one does as well
+    if (found.client && found.major >= major) context.psql = found.folder / "psql";
+  }
+  return context;
 }
 
 std::string WhyNotLocal(const DatabaseSpec& spec) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "harness/world/fixture.h"
 #include "harness/world/world.h"
 
 // What the provisioners share. One function each; Provision() chooses.
@@ -23,7 +24,12 @@ std::string WhyNotLocal(const DatabaseSpec& spec);
 std::string ContentKey(const DatabaseSpec& spec, const std::string& server_version);
 
 // Fills an empty database: extensions, then the fixture or the copy, then statistics.
-void Fill(const DatabaseSpec& spec, const db::Endpoint& database, const ProvisionOptions& options);
+// `tools_image`: see ClientTools::Find.
+void Fill(const DatabaseSpec& spec, const db::Endpoint& database, const ProvisionOptions& options,
+          const std::string& tools_image = "");
+
+// What the fixture's loader must know, `major` being the server's (0: SQLite).
+FixtureContext ContextFor(const DatabaseSpec& spec, const ProvisionOptions& options, int major);
 
 // Whether there is anything to fill it with.
 bool IsEmpty(const DatabaseSpec& spec);

@@ -63,45 +63,6 @@ std::string SettingName(const std::string& name) {
   return QuoteIdentifier(name.substr(0, dot)) + "." + QuoteIdentifier(name.substr(dot + 1));
 }
 
-// What CREATE DATABASE … TEMPLATE leaves out: settings of the database and of roles in it, and the
-// grants on it.
-void CopyDatabaseProperties(db::Session& session_of_server, const std::string& from,
-                            const std::string& name) {
-  db::Session* const session = &session_of_server;
-  const auto settings = session->Query(
-      R"(SELECT coalesce(r.rolname, ''), c.value
-         FROM pg_db_role_setting s
-         JOIN pg_database d ON d.oid = s.setdatabase
-         LEFT JOIN pg_roles r ON r.oid = s.setrole,
-              unnest(s.setconfig) AS c(value)
-         WHERE d.datname = $1 AND (s.setrole = 0 OR r.oid IS NOT NULL))",
-      {db::Value::Text(from)});
-  for (const db::Row& row : settings.rows) {
-    const auto equals = row[1].text.find('=');
-    const std::string guc = row[1].text.substr(0, equals);
-    const std::string value = row[1].text.substr(equals + 1);
-    const std::string whom = row[0].text.empty() ? "ALTER DATABASE " + QuoteIdentifier(name)
-                                                 : "ALTER ROLE " + QuoteIdentifier(row[0].text) +
-                                                       " IN DATABASE " + QuoteIdentifier(name);
-    // A list is kept as text ready for set_config, which ALTER … SET takes only in parts.
-    session->Execute(whom + " SET " + SettingName(guc) + " = " +
-                     (IsList(guc) ? SettingSql(guc, value.empty() ? Json("") : Json(value))
-                                  : QuoteLiteral(value)));
-  }
-  const auto grants = session->Query(
-      R"(SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END,
-                a.privilege_type, a.is_grantable
-         FROM pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-         WHERE d.datname = $1 AND (a.grantee = 0 OR r.oid IS NOT NULL))",
-      {db::Value::Text(from)});
-  if (grants.rows.empty()) return;
-  session->Execute("REVOKE ALL ON DATABASE " + QuoteIdentifier(name) + " FROM PUBLIC");
-  for (const db::Row& row : grants.rows) {
-    session->Execute("GRANT " + row[1].text + " ON DATABASE " + QuoteIdentifier(name) + " TO " +
-                     row[0].text + (row[2].AsBool() ? " WITH GRANT OPTION" : ""));
-  }
-}
-
 class PostgresLease final : public Lease, public Power {
  public:
   PostgresLease(std::shared_ptr<PostgresServer> server, std::string database, bool own)
@@ -146,6 +107,49 @@ class PostgresLease final : public Lease, public Power {
 
 }  // namespace
 
+void CopyDatabaseProperties(db::Session& source, const std::string& from, db::Session& target,
+                            const std::string& name) {
+  const auto settings = source.Query(
+      R"(SELECT coalesce(r.rolname, ''), c.value
+         FROM pg_db_role_setting s
+         JOIN pg_database d ON d.oid = s.setdatabase
+         LEFT JOIN pg_roles r ON r.oid = s.setrole,
+              unnest(s.setconfig) AS c(value)
+         WHERE d.datname = $1 AND (s.setrole = 0 OR r.oid IS NOT NULL))",
+      {db::Value::Text(from)});
+  const auto known = [&](const std::string& role) {
+    return role.empty() ||
+           target.MaybeScalar("SELECT 1 FROM pg_roles WHERE rolname = $1", {db::Value::Text(role)});
+  };
+  for (const db::Row& row : settings.rows) {
+    if (!known(row[0].text)) continue;
+    const auto equals = row[1].text.find('=');
+    const std::string guc = row[1].text.substr(0, equals);
+    const std::string value = row[1].text.substr(equals + 1);
+    const std::string whom = row[0].text.empty() ? "ALTER DATABASE " + QuoteIdentifier(name)
+                                                 : "ALTER ROLE " + QuoteIdentifier(row[0].text) +
+                                                       " IN DATABASE " + QuoteIdentifier(name);
+    // A list is kept as text ready for set_config, which ALTER … SET takes only in parts.
+    target.Execute(whom + " SET " + SettingName(guc) + " = " +
+                   (IsList(guc) ? SettingSql(guc, value.empty() ? Json("") : Json(value))
+                                : QuoteLiteral(value)));
+  }
+  const auto grants = source.Query(
+      R"(SELECT coalesce(r.rolname, ''),
+                a.privilege_type, a.is_grantable
+         FROM pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+         WHERE d.datname = $1 AND (a.grantee = 0 OR r.oid IS NOT NULL))",
+      {db::Value::Text(from)});
+  if (grants.rows.empty()) return;
+  target.Execute("REVOKE ALL ON DATABASE " + QuoteIdentifier(name) + " FROM PUBLIC");
+  for (const db::Row& row : grants.rows) {
+    if (!known(row[0].text)) continue;
+    target.Execute("GRANT " + row[1].text + " ON DATABASE " + QuoteIdentifier(name) + " TO " +
+                   (row[0].text.empty() ? "PUBLIC" : QuoteIdentifier(row[0].text)) +
+                   (row[2].AsBool() ? " WITH GRANT OPTION" : ""));
+  }
+}
+
 std::string NewDatabaseName(const std::string& label) {
   static std::atomic<int> count = 0;
   std::string name = "us_";
@@ -170,7 +174,7 @@ void CreateDatabase(const db::Endpoint& maintenance, const std::string& name,
   }
   try {
     session->Execute(sql);
-    if (!from.empty()) CopyDatabaseProperties(*session, from, name);
+    if (!from.empty()) CopyDatabaseProperties(*session, from, *session, name);
   } catch (Error& error) {
     if (error.code() == "55006") {
       throw Error(ErrorKind::kConflict,

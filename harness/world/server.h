@@ -33,6 +33,10 @@ std::string NewDatabaseName(const std::string& label);
 // to `from`.
 void CreateDatabase(const db::Endpoint& maintenance, const std::string& name,
                     const std::string& from);
+// What a copy of a database leaves out: its settings, those of roles in it, and the grants on it
+// (for the roles that `target` has). CreateDatabase does it by itself.
+void CopyDatabaseProperties(db::Session& source, const std::string& from, db::Session& target,
+                            const std::string& name);
 // Ends its sessions, drops its replication slots, then itself. False when that failed.
 bool DropDatabase(const db::Endpoint& maintenance, const std::string& name) noexcept;
 

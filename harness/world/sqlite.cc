@@ -88,8 +88,7 @@ void ApplySettings(db::Session& session, const Json& settings, bool fresh) {
 
 void MakeFile(const DatabaseSpec& spec, const fs::path& file, const ProvisionOptions& options) {
   if (spec.from) {
-    // `from` may be a file, an endpoint, or a dump of SQL.
-    std::error_code ignored;
+    // A file, an endpoint, or a script of SQL, which Fill() runs.
     const bool is_script = fs::path(*spec.from).extension() == ".sql";
     if (!is_script) {
       const fs::path source = db::Endpoint::LooksLikeOne(*spec.from)

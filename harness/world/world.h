@@ -45,6 +45,9 @@ struct ProvisionOptions {
   // A server of its own, whose power() may be cut without hurting another scenario (`restart`
   // steps), and whose roles and settings are its own. Without it local scenarios share one.
   bool needs_power = false;
+  // Runs a fixture item {"migrations": DIR, "layout": L, "through": V} on the endpoint: the
+  // engine's work, which this room may not know. Without it such an item is Error(kUnsupported).
+  std::function<void(const Json& item, const db::Endpoint& endpoint)> run_migrations;
 };
 
 // Makes one database: server, fixture or copy, settings, extensions. Errors: kEnvironment (the

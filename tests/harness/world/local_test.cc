@@ -83,7 +83,7 @@ TEST_F(LocalWorld, TheNextRunFindsTheTemplateAndNothingElse) {
   EndServers();
   int loaded = 0;
   options_.progress = [&](std::string_view what) {
-    loaded += what.find("fixture") != std::string_view::npos ? 1 : 0;
+    loaded += what.find("loading") != std::string_view::npos ? 1 : 0;
   };
   const auto started = SteadyClock::now();
   const auto lease = Provision(spec_, options_);
