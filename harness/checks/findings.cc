@@ -57,9 +57,12 @@ reports::Verdict Findings::Done(std::string_view id, std::string passed,
     verdict.outcome = reports::Outcome::kPass;
     verdict.summary = std::move(passed);
   }
-  verdict.details = failures_;
+  // The summary says a single finding already.
+  if (failures_.size() > 1) verdict.details = failures_;
   if (more_failures_ > 0) verdict.details.push_back(fmt::format("… and {} more", more_failures_));
-  for (const std::string& line : unknowns_) verdict.details.push_back("not known: " + line);
+  if (unknowns_.size() > 1 || !failures_.empty()) {
+    for (const std::string& line : unknowns_) verdict.details.push_back("not known: " + line);
+  }
   verdict.details.insert(verdict.details.end(), notes_.begin(), notes_.end());
   verdict.examples = examples_;
   return verdict;
