@@ -13,8 +13,8 @@ std::pair<std::string, std::string> SplitMoment(const std::string& text) {
   return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
-Json RowsOptions(const Stage& stage) {
-  const Json& checks = stage.scenario.checks;
+Json RowsOptions(const Rehearsal& rehearsal) {
+  const Json& checks = rehearsal.scenario.checks;
   return checks.contains("rows") ? checks["rows"] : Json::object();
 }
 
@@ -29,15 +29,15 @@ void ApplyAllow(const Json& allow, CompareOptions& options) {
 
 }  // namespace
 
-Comparison CompareAndTell(Stage& stage, const std::string& use, const std::string& left_name,
+Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use, const std::string& left_name,
                           const std::string& right_name, const db::Endpoint& left,
                           const db::Endpoint& right, const std::string& database,
                           bool leave_out_clients) {
-  const Json rows = RowsOptions(stage);
+  const Json rows = RowsOptions(rehearsal);
   CompareOptions options;
   options.common_columns = true;
   options.exclude = {"understudy*.*", "main._understudy*", "main.sqlite_sequence"};
-  options.stop = stage.options.stop;
+  options.stop = rehearsal.options.stop;
   if (use == "rows") {
     ApplyMap(rows.value("map", Json::object()), options);
     ApplyAllow(rows.value("allow", Json::array()), options);
@@ -45,20 +45,20 @@ Comparison CompareAndTell(Stage& stage, const std::string& use, const std::strin
   std::unique_ptr<Written> written;
   if (leave_out_clients) {
     const auto copy = db::Connect(left, {.application_name = "understudy-compare"});
-    stage.ledger.Flush();
-    const std::lock_guard lock(stage.ledger.mutex());
-    written = std::make_unique<Written>(stage.ledger.session(), database, *copy);
+    rehearsal.ledger.Flush();
+    const std::lock_guard lock(rehearsal.ledger.mutex());
+    written = std::make_unique<Written>(rehearsal.ledger.session(), database, *copy);
   }
   if (written) {
     for (const auto& [table, why] : written->indirect()) {
-      stage.evidence.NotChecked("rows of " + table + " that clients did not write themselves", why);
+      rehearsal.evidence.NotChecked("rows of " + table + " that clients did not write themselves", why);
     }
     options.explained = [&](const std::string& table, const Json& key, const std::string&) {
       return written->Knows(table, key) || written->indirect().contains(table);
     };
   }
   const Comparison comparison = CompareRows(left, right, options);
-  stage.evidence.Add("comparison", {{"use", use},
+  rehearsal.evidence.Add("comparison", {{"use", use},
                                     {"database", database},
                                     {"left", left_name},
                                     {"right", right_name},
@@ -67,7 +67,7 @@ Comparison CompareAndTell(Stage& stage, const std::string& use, const std::strin
   return comparison;
 }
 
-std::vector<CatalogChange> DiffAndTell(Stage& stage, const std::string& use,
+std::vector<CatalogChange> DiffAndTell(Rehearsal& rehearsal, const std::string& use,
                                        const std::string& left_name, const std::string& right_name,
                                        const Snapshot& left, const Snapshot& right) {
   std::vector<CatalogChange> changes;
@@ -77,12 +77,12 @@ std::vector<CatalogChange> DiffAndTell(Stage& stage, const std::string& use,
     list.push_back(ToJson(change));
     changes.push_back(std::move(change));
   }
-  stage.evidence.Add("catalog-diff",
+  rehearsal.evidence.Add("catalog-diff",
                      {{"use", use}, {"left", left_name}, {"right", right_name}, {"changes", list}});
   return changes;
 }
 
-std::vector<std::string> CompareStep(Stage& stage, const Json& o) {
+std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& o) {
   const auto [left_name, left_database] = SplitMoment(o.at("left"));
   const auto [right_name, right_database] = SplitMoment(o.at("right"));
   const std::string part = o.value("part", "all");
@@ -91,18 +91,18 @@ std::vector<std::string> CompareStep(Stage& stage, const Json& o) {
   std::vector<std::string> differences;
   std::vector<std::string> unknown;
   if (part != "catalog") {
-    Lease* left = stage.Held(left_name, left_database);
-    Lease* right = stage.Held(right_name, right_database);
+    Lease* left = rehearsal.Held(left_name, left_database);
+    Lease* right = rehearsal.Held(right_name, right_database);
     if (left == nullptr || right == nullptr) {
       unknown.push_back("the rows of one side were not held (see not_checked)");
     } else {
       CompareOptions options;
       options.exclude = {"understudy*.*", "main._understudy*"};
-      options.stop = stage.options.stop;
+      options.stop = rehearsal.options.stop;
       ApplyMap(o.value("map", Json::object()), options);
       ApplyAllow(o.value("allow", Json::array()), options);
       const Comparison comparison = CompareRows(left->endpoint(), right->endpoint(), options);
-      stage.evidence.Add("comparison", {{"use", "step"},
+      rehearsal.evidence.Add("comparison", {{"use", "step"},
                                         {"left", o.at("left")},
                                         {"right", o.at("right")},
                                         {"result", comparison.ToJson()}});
@@ -120,14 +120,14 @@ std::vector<std::string> CompareStep(Stage& stage, const Json& o) {
     }
   }
   if (part != "rows") {
-    const Snapshot* left = stage.Taken(left_name, left_database);
-    const Snapshot* right = stage.Taken(right_name, right_database);
+    const Snapshot* left = rehearsal.Taken(left_name, left_database);
+    const Snapshot* right = rehearsal.Taken(right_name, right_database);
     if (left == nullptr || right == nullptr) {
       unknown.push_back("there is no snapshot of this name");
     } else {
       const Json allow = o.value("allow", Json::array());
       for (const CatalogChange& change :
-           DiffAndTell(stage, "step", o.at("left"), o.at("right"), *left, *right)) {
+           DiffAndTell(rehearsal, "step", o.at("left"), o.at("right"), *left, *right)) {
         bool allowed = false;
         for (const Json& pattern : allow) {
           allowed = allowed || MatchesPath(change.path, pattern.get<std::string>());
@@ -146,14 +146,14 @@ std::vector<std::string> CompareStep(Stage& stage, const Json& o) {
   return failures;
 }
 
-void CompareFirstWithLast(Stage& stage) {
-  if (stage.snapshot_names().size() < 2) return;
+void CompareFirstWithLast(Rehearsal& rehearsal) {
+  if (rehearsal.snapshot_names().size() < 2) return;
   // `before` and `after` where a scenario has them, else its first and its last.
-  std::string first = stage.snapshot_names().front();
-  std::string last = stage.snapshot_names().back();
+  std::string first = rehearsal.snapshot_names().front();
+  std::string last = rehearsal.snapshot_names().back();
   bool has_before = false;
   bool has_after = false;
-  for (const std::string& name : stage.snapshot_names()) {
+  for (const std::string& name : rehearsal.snapshot_names()) {
     has_before = has_before || name == "before";
     has_after = has_after || name == "after";
   }
@@ -161,12 +161,12 @@ void CompareFirstWithLast(Stage& stage) {
     first = "before";
     last = "after";
   }
-  for (const DatabaseSpec& database : stage.scenario.databases) {
-    Lease* left = stage.Held(first, database.name);
-    Lease* right = stage.Held(last, database.name);
+  for (const DatabaseSpec& database : rehearsal.scenario.databases) {
+    Lease* left = rehearsal.Held(first, database.name);
+    Lease* right = rehearsal.Held(last, database.name);
     if (left == nullptr || right == nullptr) continue;
-    stage.ThrowIfStopped();
-    CompareAndTell(stage, "rows", first + ":" + database.name, last + ":" + database.name,
+    rehearsal.ThrowIfStopped();
+    CompareAndTell(rehearsal, "rows", first + ":" + database.name, last + ":" + database.name,
                    left->endpoint(), right->endpoint(), database.name, true);
   }
 }

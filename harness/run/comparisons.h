@@ -6,26 +6,26 @@
 #include <vector>
 
 #include "harness/compare/compare.h"
-#include "harness/run/stage.h"
+#include "harness/run/rehearsal.h"
 
 namespace understudy::harness {
 
 // Performs a `compare` step: what is not as it says, one line each. Its whole result is evidence.
-std::vector<std::string> CompareStep(Stage& stage, const Json& options);
+std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& options);
 
 // What the check `rows` judges: the first snapshot against the last, of every database that has
 // both, without the rows that a ledgered client wrote.
-void CompareFirstWithLast(Stage& stage);
+void CompareFirstWithLast(Rehearsal& rehearsal);
 
 // Compares two databases and adds a `comparison` event. `leave_out_clients`: rows that the ledger
 // knows, and tables that triggers or cascades of a written table may have written, are not judged.
-Comparison CompareAndTell(Stage& stage, const std::string& use, const std::string& left_name,
+Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use, const std::string& left_name,
                           const std::string& right_name, const db::Endpoint& left,
                           const db::Endpoint& right, const std::string& database,
                           bool leave_out_clients);
 
 // Compares the catalogs and adds a `catalog-diff` event. The engine's own objects are left out.
-std::vector<CatalogChange> DiffAndTell(Stage& stage, const std::string& use,
+std::vector<CatalogChange> DiffAndTell(Rehearsal& rehearsal, const std::string& use,
                                        const std::string& left_name, const std::string& right_name,
                                        const Snapshot& left, const Snapshot& right);
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "harness/run/stage.h"
+#include "harness/run/rehearsal.h"
 
 namespace understudy::harness {
 
@@ -8,6 +8,6 @@ namespace understudy::harness {
 // into every table, every constraint violated on purpose, declared keys counted for orphans,
 // sequences against their columns, the migration run once more (`idempotent`), down and up again
 // (`up-down-up`). Each finding is a `probe` event; nothing here touches the databases themselves.
-void ProbeCopies(Stage& stage);
+void ProbeCopies(Rehearsal& rehearsal);
 
 }  // namespace understudy::harness

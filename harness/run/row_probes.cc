@@ -11,28 +11,28 @@ constexpr int kTries = 12;  // rows made by chance before an insert counts as im
 
 class RowProber {
  public:
-  RowProber(Stage& stage, std::string database, db::Session& session)
-      : stage_(stage),
+  RowProber(Rehearsal& rehearsal, std::string database, db::Session& session)
+      : rehearsal_(rehearsal),
         database_(std::move(database)),
         session_(session),
         postgres_(session.Server().engine == db::Engine::kPostgres),
         schema_(ReadSchema(session)),
-        random_(Random(stage.scenario.seed).Fork("probes")) {}
+        random_(Random(rehearsal.scenario.seed).Fork("probes")) {}
 
   void All() {
     for (const SchemaTable* table : schema_.InForeignKeyOrder()) {
-      stage_.ThrowIfStopped();
+      rehearsal_.ThrowIfStopped();
       WriteAfter(*table);
     }
     for (const SchemaTable& table : schema_.tables) {
-      stage_.ThrowIfStopped();
+      rehearsal_.ThrowIfStopped();
       Violate(table);
       for (const SchemaForeignKey& key : table.foreign_keys) {
         Orphans(table.name, key.columns, key.to, key.to_columns,
                 table.name.Display() + " " + key.name);
       }
     }
-    const Json& checks = stage_.scenario.checks;
+    const Json& checks = rehearsal_.scenario.checks;
     if (checks.contains("orphans")) {
       for (const Json& reference : checks["orphans"].value("references", Json::array())) {
         NamedReference(reference.at("from"), reference.at("to"));
@@ -45,7 +45,7 @@ class RowProber {
   void Tell(const std::string& check, const std::string& object, const std::string& result,
             const std::string& detail, const std::string& sqlstate = "",
             const Json& examples = Json::array()) {
-    stage_.evidence.Add("probe", {{"check", check},
+    rehearsal_.evidence.Add("probe", {{"check", check},
                                   {"database", database_},
                                   {"object", object},
                                   {"result", result},
@@ -195,7 +195,7 @@ class RowProber {
     for (const SchemaKey& key : table.keys) Duplicate(table, key);
     for (const SchemaForeignKey& key : table.foreign_keys) Dangle(table, key);
     for (const SchemaCheck& check : table.checks) {
-      stage_.evidence.NotChecked("constraint " + name + " " + check.name + " violated on purpose",
+      rehearsal_.evidence.NotChecked("constraint " + name + " " + check.name + " violated on purpose",
                                  "no violating value is derived for CHECK constraints");
     }
   }
@@ -213,7 +213,7 @@ class RowProber {
                                               " WHERE " + not_null + " LIMIT 1");
     const std::string object = table.name.Display() + " " + key.name;
     if (present.rows.empty()) {
-      stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+      rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
                                  "the table has no row to duplicate");
       return;
     }
@@ -239,7 +239,7 @@ class RowProber {
       for (std::size_t c = 0; c < key.columns.size(); ++c) {
         const SchemaColumn* to = parent->Column(key.to_columns[c]);
         if (to == nullptr || !ValueMaker::CanMake(*to)) {
-          stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+          rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
                                      "no values can be made of its type");
           return;
         }
@@ -256,7 +256,7 @@ class RowProber {
       forced.clear();
     }
     if (forced.empty()) {
-      stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+      rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
                                  "no absent parent key could be made");
       return;
     }
@@ -274,10 +274,10 @@ class RowProber {
                refused->code() == "23505" || refused->code() == "23503" ||
                refused->code() == "P0001") {
       // Another constraint was faster: this one was not really asked.
-      stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+      rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
                                  "another rule refused the row first: " + refused->message());
     } else {
-      stage_.evidence.NotChecked("constraint " + object + " violated on purpose",
+      rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
                                  "the row was refused for another reason: " + refused->message());
     }
   }
@@ -373,7 +373,7 @@ ORDER BY 1, 2)sql";
 
   std::int64_t NextSerial() { return 900000000 + ++serial_; }
 
-  Stage& stage_;
+  Rehearsal& rehearsal_;
   std::string database_;
   db::Session& session_;
   bool postgres_;
@@ -385,7 +385,7 @@ ORDER BY 1, 2)sql";
 
 }  // namespace
 
-void ProbeRows(Stage& stage, const std::string& database, const db::Endpoint& copy) {
+void ProbeRows(Rehearsal& rehearsal, const std::string& database, const db::Endpoint& copy) {
   db::SessionOptions options;
   options.application_name = "understudy-probe";
   options.statement_timeout = std::chrono::seconds(60);
@@ -393,7 +393,7 @@ void ProbeRows(Stage& stage, const std::string& database, const db::Endpoint& co
   // As a client would: a default may call a function that finds its tables by search_path.
   options.settings = db::Settings::kUsers;
   const auto session = db::Connect(copy, options);
-  RowProber(stage, database, *session).All();
+  RowProber(rehearsal, database, *session).All();
 }
 
 }  // namespace understudy::harness

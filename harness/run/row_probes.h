@@ -2,12 +2,12 @@
 
 #include <string>
 
-#include "harness/run/stage.h"
+#include "harness/run/rehearsal.h"
 
 namespace understudy::harness {
 
 // The probes of single rows, on a copy that is thrown away: `write-after`, `constraints`,
 // `orphans`, `sequences`. Writes `probe` events.
-void ProbeRows(Stage& stage, const std::string& database, const db::Endpoint& copy);
+void ProbeRows(Rehearsal& rehearsal, const std::string& database, const db::Endpoint& copy);
 
 }  // namespace understudy::harness

@@ -5,7 +5,7 @@
 #include "engine/base/log.h"
 #include "harness/run/comparisons.h"
 #include "harness/run/probes.h"
-#include "harness/run/stage.h"
+#include "harness/run/rehearsal.h"
 #include "harness/run/steps.h"
 
 namespace understudy::harness {
@@ -23,9 +23,9 @@ void TellScenario(const Scenario& scenario, const RunOptions& options, EvidenceW
 }
 
 // Rows and bytes of each database as the scenario begins.
-void TellDatabases(Stage& stage) {
-  for (const DatabaseSpec& spec : stage.scenario.databases) {
-    Lease& lease = stage.Database(spec.name);
+void TellDatabases(Rehearsal& rehearsal) {
+  for (const DatabaseSpec& spec : rehearsal.scenario.databases) {
+    Lease& lease = rehearsal.Database(spec.name);
     const auto session = db::Connect(lease.endpoint(), {.application_name = "understudy-runner"});
     const bool postgres = spec.engine == "postgres";
     const std::int64_t bytes =
@@ -34,7 +34,7 @@ void TellDatabases(Stage& stage) {
                               : "SELECT (SELECT page_count FROM pragma_page_count()) * "
                                 "(SELECT page_size FROM pragma_page_size())")
             .AsInteger();
-    stage.evidence.Add("database", {{"name", spec.name},
+    rehearsal.evidence.Add("database", {{"name", spec.name},
                                     {"engine", spec.engine},
                                     {"version", lease.version()},
                                     {"provision", lease.provision()},
@@ -44,13 +44,13 @@ void TellDatabases(Stage& stage) {
 }
 
 // The catalogs as they are in the end: the check `leftovers` finds there what a cleanup forgot.
-void TellEnd(Stage& stage) {
-  for (const DatabaseSpec& spec : stage.scenario.databases) {
+void TellEnd(Rehearsal& rehearsal) {
+  for (const DatabaseSpec& spec : rehearsal.scenario.databases) {
     const auto started = SteadyClock::now();
-    const auto session = db::Connect(stage.Database(spec.name).endpoint(),
+    const auto session = db::Connect(rehearsal.Database(spec.name).endpoint(),
                                      {.application_name = "understudy-snapshot"});
-    StoreSnapshot(stage.evidence.folder(), "$end", spec.name, TakeCatalog(*session).ToJson());
-    stage.evidence.Add("snapshot", {{"name", "$end"},
+    StoreSnapshot(rehearsal.evidence.folder(), "$end", spec.name, TakeCatalog(*session).ToJson());
+    rehearsal.evidence.Add("snapshot", {{"name", "$end"},
                                     {"database", spec.name},
                                     {"rows", nullptr},
                                     {"ms", MillisecondsSince(started)}});
@@ -58,20 +58,20 @@ void TellEnd(Stage& stage) {
 }
 
 // After the last step, nobody writes any more: what is there is read, compared and tried.
-void Examine(Stage& stage) {
-  stage.ThrowIfStopped();
+void Examine(Rehearsal& rehearsal) {
+  rehearsal.ThrowIfStopped();
   std::map<std::string, std::string> map;
-  if (stage.scenario.checks.contains("rows")) {
-    for (const auto& [from, to] :
-         stage.scenario.checks["rows"].value("map", Json::object()).items()) {
+  if (rehearsal.scenario.checks.contains("rows")) {
+    const Json given = rehearsal.scenario.checks["rows"].value("map", Json::object());
+    for (const auto& [from, to] : given.items()) {
       map.emplace(from, to.get<std::string>());
     }
   }
-  stage.ledger.Flush();
-  TellEnd(stage);
-  Observe(stage.Actors(), map);
-  CompareFirstWithLast(stage);
-  ProbeCopies(stage);
+  rehearsal.ledger.Flush();
+  TellEnd(rehearsal);
+  Observe(rehearsal.Actors(), map);
+  CompareFirstWithLast(rehearsal);
+  ProbeCopies(rehearsal);
 }
 
 }  // namespace
@@ -87,18 +87,18 @@ RunResult RunScenario(const Scenario& scenario, const RunOptions& options) {
   std::string status = "complete";
   std::string reason;
   try {
-    Stage stage(scenario, options, evidence);
-    stage.BuildWorld();  // databases, fixtures
-    TellDatabases(stage);
-    PerformSteps(stage);  // snapshots, workload, faults, the migration
-    Examine(stage);       // rows, the ledger, probes on copies
+    Rehearsal rehearsal(scenario, options, evidence);
+    rehearsal.BuildWorld();  // databases, fixtures
+    TellDatabases(rehearsal);
+    PerformSteps(rehearsal);  // snapshots, workload, faults, the migration
+    Examine(rehearsal);       // rows, the ledger, probes on copies
     if (options.keep) {
       for (const DatabaseSpec& spec : scenario.databases) {
         result.how_to_connect.push_back(spec.name + ": " +
-                                        stage.Database(spec.name).HowToConnect());
+                                        rehearsal.Database(spec.name).HowToConnect());
       }
     }
-    stage.ledger.Flush();
+    rehearsal.ledger.Flush();
   } catch (const Error& error) {
     result.interrupted = options.stop && options.stop();
     status = result.interrupted ? "interrupted" : "failed";

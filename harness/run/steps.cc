@@ -35,11 +35,11 @@ int LastWorkedStep(const std::vector<StepSpec>& steps) {
   return last;
 }
 
-std::unique_ptr<db::Session> UserSession(Stage& stage, const std::string& database) {
+std::unique_ptr<db::Session> UserSession(Rehearsal& rehearsal, const std::string& database) {
   db::SessionOptions options;
   options.settings = db::Settings::kUsers;
   options.application_name = "understudy-step";
-  return db::Connect(stage.Database(database).endpoint(), options);
+  return db::Connect(rehearsal.Database(database).endpoint(), options);
 }
 
 bool CellIs(const db::Value& value, const Json& expected) {
@@ -81,28 +81,28 @@ std::string RowsDiffer(const db::Result& result, const Json& expected) {
 
 class Line {
  public:
-  Line(Stage& stage, int number) : stage_(stage), number_(number) {}
+  Line(Rehearsal& rehearsal, int number) : rehearsal_(rehearsal), number_(number) {}
 
   // False when the scenario ends here.
   bool Perform(const StepSpec& step, int index) {
-    stage_.ThrowIfStopped();
+    rehearsal_.ThrowIfStopped();
     Json begin = {{"index", index},
                   {"line", number_},
                   {"name", step.name},
                   {"verb", step.verb},
                   {"status", "begin"}};
-    stage_.evidence.Add("step", begin);
-    stage_.StepBegins(step.name);
+    rehearsal_.evidence.Add("step", begin);
+    rehearsal_.StepBegins(step.name);
     const auto started = SteadyClock::now();
     Ended ended;
     try {
       ended = Do(step);
     } catch (const Error& error) {
-      if (stage_.Stopped()) throw;
+      if (rehearsal_.Stopped()) throw;
       ended.outcome = error.kind() == ErrorKind::kUnsupported ? "refused" : "failed";
       ended.detail = error.what();
     }
-    stage_.evidence.Add("step", {{"index", index},
+    rehearsal_.evidence.Add("step", {{"index", index},
                                  {"line", number_},
                                  {"name", step.name},
                                  {"verb", step.verb},
@@ -116,7 +116,7 @@ class Line {
   }
 
   void Skip(const StepSpec& step, int index) {
-    stage_.evidence.Add("step", {{"index", index},
+    rehearsal_.evidence.Add("step", {{"index", index},
                                  {"line", number_},
                                  {"name", step.name},
                                  {"verb", step.verb},
@@ -136,7 +136,7 @@ class Line {
   Ended Do(const StepSpec& step) {
     const Json& o = step.options;
     if (step.verb == "snapshot") {
-      stage_.TakeSnapshot(o.at("name"), o.at("of").get<std::vector<std::string>>());
+      rehearsal_.TakeSnapshot(o.at("name"), o.at("of").get<std::vector<std::string>>());
       return {};
     }
     if (step.verb == "migrate") {
@@ -155,7 +155,7 @@ class Line {
       return Engine(o.at("migration"), {{"verb", "reset"}, {"dry_run", o.value("dry_run", false)}});
     }
     if (step.verb == "mutate") {
-      Mutate(o, stage_.Actors());
+      Mutate(o, rehearsal_.Actors());
       return {};
     }
     if (step.verb == "exec") return Exec(o);
@@ -164,13 +164,13 @@ class Line {
     if (step.verb == "restart") return Restart(o);
     if (step.verb == "compare") {
       Ended ended;
-      ended.failures = CompareStep(stage_, o);
+      ended.failures = CompareStep(rehearsal_, o);
       return ended;
     }
     if (step.verb == "background") {
       if (background_.joinable()) Join();
       background_ = std::thread([this, steps = step.background] {
-        Line line(stage_, number_ + 1);
+        Line line(rehearsal_, number_ + 1);
         int index = 0;
         bool going = true;
         try {
@@ -189,7 +189,7 @@ class Line {
   }
 
   Ended Engine(const std::string& migration, Json job) {
-    const EngineResult result = stage_.RunEngine(migration, std::move(job));
+    const EngineResult result = rehearsal_.RunEngine(migration, std::move(job));
     Ended ended;
     ended.detail = result.message;
     ended.outcome = result.outcome;
@@ -200,7 +200,7 @@ class Line {
 
   Ended Exec(const Json& o) {
     const std::string database = o.at("on");
-    const auto session = UserSession(stage_, database);
+    const auto session = UserSession(rehearsal_, database);
     const db::Engine engine = session->Server().engine;
     if (o.contains("file")) {
       const std::string file = o["file"];
@@ -221,7 +221,7 @@ class Line {
   }
 
   Ended Assert(const Json& o) {
-    const auto session = UserSession(stage_, o.at("on"));
+    const auto session = UserSession(rehearsal_, o.at("on"));
     const std::string sql = o.at("sql");
     const std::string differs = RowsDiffer(session->Query(sql), o.at("rows"));
     Ended ended;
@@ -236,11 +236,11 @@ class Line {
       return {};
     }
     if (o.contains("point")) {
-      if (stage_.WaitForPoint(o["point"], timeout_s)) return {};
+      if (rehearsal_.WaitForPoint(o["point"], timeout_s)) return {};
       return {
           "failed", "the point " + o["point"].get<std::string>() + " was not passed in time", {}};
     }
-    const auto session = UserSession(stage_, o.at("on"));
+    const auto session = UserSession(rehearsal_, o.at("on"));
     const std::string sql = o.at("sql");
     const auto end = SteadyClock::now() + std::chrono::duration<double>(timeout_s);
     for (;;) {
@@ -252,7 +252,7 @@ class Line {
   }
 
   Ended Restart(const Json& o) {
-    Lease& lease = stage_.Database(o.at("on"));
+    Lease& lease = rehearsal_.Database(o.at("on"));
     if (lease.power() == nullptr) {
       throw Error(ErrorKind::kUnsupported,
                   "a " + lease.provision() + " database cannot be restarted by the runner");
@@ -270,31 +270,31 @@ class Line {
   void Sleep(double seconds) {
     const auto end = SteadyClock::now() + std::chrono::duration<double>(seconds);
     while (SteadyClock::now() < end) {
-      stage_.ThrowIfStopped();
+      rehearsal_.ThrowIfStopped();
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
   }
 
-  Stage& stage_;
+  Rehearsal& rehearsal_;
   int number_;
   std::thread background_;
   std::string background_failure_;
 };
 
-void Sleep(Stage& stage, double seconds) {
+void Sleep(Rehearsal& rehearsal, double seconds) {
   const auto end = SteadyClock::now() + std::chrono::duration<double>(seconds);
   while (SteadyClock::now() < end) {
-    stage.ThrowIfStopped();
+    rehearsal.ThrowIfStopped();
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
 
 }  // namespace
 
-void PerformSteps(Stage& stage) {
-  const std::vector<StepSpec>& steps = stage.scenario.steps;
+void PerformSteps(Rehearsal& rehearsal) {
+  const std::vector<StepSpec>& steps = rehearsal.scenario.steps;
   const int last_worked = LastWorkedStep(steps);
-  Line line(stage, 0);
+  Line line(rehearsal, 0);
   bool going = true;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const int index = static_cast<int>(i);
@@ -304,17 +304,17 @@ void PerformSteps(Stage& stage) {
     }
     bool works = NeedsWorkload(steps[i]);
     for (const StepSpec& inner : steps[i].background) works = works || NeedsWorkload(inner);
-    if (works && !stage.actors_running() && index <= last_worked) {
-      stage.StartActors();
-      if (!stage.scenario.workload.empty()) Sleep(stage, stage.scenario.lead_s);
+    if (works && !rehearsal.actors_running() && index <= last_worked) {
+      rehearsal.StartActors();
+      if (!rehearsal.scenario.workload.empty()) Sleep(rehearsal, rehearsal.scenario.lead_s);
     }
     going = line.Perform(steps[i], index);
-    if ((index == last_worked || !going) && stage.actors_running()) {
-      if (!stage.scenario.workload.empty()) Sleep(stage, stage.scenario.tail_s);
-      stage.StopActors();
+    if ((index == last_worked || !going) && rehearsal.actors_running()) {
+      if (!rehearsal.scenario.workload.empty()) Sleep(rehearsal, rehearsal.scenario.tail_s);
+      rehearsal.StopActors();
     }
   }
-  if (stage.actors_running()) stage.StopActors();
+  if (rehearsal.actors_running()) rehearsal.StopActors();
 }
 
 }  // namespace understudy::harness

@@ -21,10 +21,10 @@ namespace understudy::harness {
 
 // What one run holds: its databases, its actors, its record. Owned by RunScenario; steps and
 // probes work on it.
-class Stage {
+class Rehearsal {
  public:
-  Stage(const Scenario& scenario, const RunOptions& options, EvidenceWriter& evidence);
-  ~Stage();
+  Rehearsal(const Scenario& scenario, const RunOptions& options, EvidenceWriter& evidence);
+  ~Rehearsal();
 
   const Scenario& scenario;
   const RunOptions& options;

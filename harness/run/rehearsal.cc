@@ -1,4 +1,4 @@
-#include "harness/run/stage.h"
+#include "harness/run/rehearsal.h"
 
 #include <algorithm>
 #include <chrono>
@@ -9,14 +9,10 @@
 #include "harness/compare/digest.h"
 
 namespace understudy::harness {
-namespace {
-constexpr int kSamplePeriodMs = 20;
-}  // namespace
-
-Stage::Stage(const Scenario& scenario_in, const RunOptions& options_in, EvidenceWriter& evidence_in)
+Rehearsal::Rehearsal(const Scenario& scenario_in, const RunOptions& options_in, EvidenceWriter& evidence_in)
     : scenario(scenario_in), options(options_in), evidence(evidence_in), ledger(evidence_in) {}
 
-Stage::~Stage() {
+Rehearsal::~Rehearsal() {
   timed_faults_ = {};
   faults_.clear();
   workload_.clear();
@@ -25,13 +21,13 @@ Stage::~Stage() {
   leases_.clear();
 }
 
-void Stage::ThrowIfStopped() const {
+void Rehearsal::ThrowIfStopped() const {
   if (Stopped()) throw Error(ErrorKind::kCancelled, "interrupted", "stop");
 }
 
 // ---- world
 
-void Stage::BuildWorld() {
+void Rehearsal::BuildWorld() {
   for (const DatabaseSpec& spec : scenario.databases) {
     ThrowIfStopped();
     ProvisionOptions provision;
@@ -48,25 +44,25 @@ void Stage::BuildWorld() {
   }
 }
 
-Lease& Stage::Database(const std::string& name) {
+Lease& Rehearsal::Database(const std::string& name) {
   const auto it = leases_.find(name);
   if (it == leases_.end()) throw Error(ErrorKind::kInternal, "no database '" + name + "'");
   return *it->second;
 }
 
-std::map<std::string, db::Endpoint> Stage::Endpoints() const {
+std::map<std::string, db::Endpoint> Rehearsal::Endpoints() const {
   std::map<std::string, db::Endpoint> endpoints;
   for (const auto& [name, lease] : leases_) endpoints.emplace(name, lease->endpoint());
   return endpoints;
 }
 
-ActorContext Stage::Actors() {
+ActorContext Rehearsal::Actors() {
   return {.ledger = ledger, .databases = Endpoints(), .seed = scenario.seed};
 }
 
 // ---- snapshots
 
-void Stage::TakeSnapshot(const std::string& name, const std::vector<std::string>& of) {
+void Rehearsal::TakeSnapshot(const std::string& name, const std::vector<std::string>& of) {
   const bool observing = !observers_.empty();
   if (observing) StopObservers();  // a copy needs a database that nobody is connected to
   for (const std::string& database : of) {
@@ -107,32 +103,42 @@ void Stage::TakeSnapshot(const std::string& name, const std::vector<std::string>
   if (observing) StartObservers();
 }
 
-Lease* Stage::Held(const std::string& name, const std::string& database) {
+Lease* Rehearsal::Held(const std::string& name, const std::string& database) {
   const auto it = held_.find({name, database});
   return it == held_.end() ? nullptr : it->second.get();
 }
 
-const Snapshot* Stage::Taken(const std::string& name, const std::string& database) const {
+const Snapshot* Rehearsal::Taken(const std::string& name, const std::string& database) const {
   const auto it = snapshots_.find({name, database});
   return it == snapshots_.end() ? nullptr : &it->second;
 }
 
 // ---- workload and observers
 
-void Stage::StartObservers() {
+void Rehearsal::StartObservers() {
+  // A command's program names its sessions as it likes: whoever is not ours is the engine's.
+  const bool by_command = std::ranges::any_of(scenario.migrations, [](const auto& migration) {
+    return migration.second.value("strategy", "") == "command";
+  });
   for (const auto& [name, lease] : leases_) {
-    auto observer = std::make_unique<Observer>(name, lease->endpoint(), evidence, kSamplePeriodMs);
+    ObserverOptions observe{.database = name, .endpoint = lease->endpoint()};
+    if (by_command) {
+      observe.is_engine = [](int, const std::string& application) {
+        return !application.starts_with("understudy");
+      };
+    }
+    auto observer = std::make_unique<Observer>(std::move(observe), evidence);
     observer->Start();
     observers_.emplace(name, std::move(observer));
   }
 }
 
-void Stage::StopObservers() {
+void Rehearsal::StopObservers() {
   for (auto& [name, observer] : observers_) observer->Stop();
   observers_.clear();
 }
 
-void Stage::StartActors() {
+void Rehearsal::StartActors() {
   actors_running_ = true;
   StartObservers();
   ActorContext context = Actors();
@@ -148,7 +154,7 @@ void Stage::StartActors() {
   }
 }
 
-void Stage::StopActors() {
+void Rehearsal::StopActors() {
   timed_faults_ = {};
   for (auto& [index, fault] : faults_) fault->Stop();
   for (auto& actor : workload_) actor->Stop();
@@ -160,7 +166,7 @@ void Stage::StopActors() {
 
 // ---- faults
 
-void Stage::Strike(const FaultSpec& spec, EngineProcess* engine, EngineProcess::Answer& answer,
+void Rehearsal::Strike(const FaultSpec& spec, EngineProcess* engine, EngineProcess::Answer& answer,
                    std::string& then) {
   {
     const std::lock_guard lock(mutex_);
@@ -208,7 +214,7 @@ void Stage::Strike(const FaultSpec& spec, EngineProcess* engine, EngineProcess::
   }
 }
 
-EngineProcess::Answer Stage::AtPoint(const Json& event, EngineProcess& engine, std::string& then) {
+EngineProcess::Answer Rehearsal::AtPoint(const Json& event, EngineProcess& engine, std::string& then) {
   const std::string point = event.at("point");
   Json data = event;
   data.erase("kind");
@@ -227,7 +233,7 @@ EngineProcess::Answer Stage::AtPoint(const Json& event, EngineProcess& engine, s
   return answer;
 }
 
-void Stage::StepBegins(const std::string& name) {
+void Rehearsal::StepBegins(const std::string& name) {
   EngineProcess::Answer answer = EngineProcess::Answer::kGo;
   std::string then;
   for (const FaultSpec& spec : scenario.faults) {
@@ -235,7 +241,7 @@ void Stage::StepBegins(const std::string& name) {
   }
 }
 
-void Stage::RunTimedFaults(const std::stop_token& stop) {
+void Rehearsal::RunTimedFaults(const std::stop_token& stop) {
   const auto started = SteadyClock::now();
   EngineProcess::Answer answer = EngineProcess::Answer::kGo;
   std::string then;
@@ -251,7 +257,7 @@ void Stage::RunTimedFaults(const std::stop_token& stop) {
   }
 }
 
-bool Stage::WaitForPoint(const std::string& point, double timeout_s) {
+bool Rehearsal::WaitForPoint(const std::string& point, double timeout_s) {
   const auto end = SteadyClock::now() + std::chrono::duration<double>(timeout_s);
   std::unique_lock lock(mutex_);
   while (points_passed_[point] == 0) {
@@ -263,7 +269,7 @@ bool Stage::WaitForPoint(const std::string& point, double timeout_s) {
 
 // ---- the engine
 
-Json Stage::JobOf(const std::string& migration, Json job,
+Json Rehearsal::JobOf(const std::string& migration, Json job,
                   const std::map<std::string, db::Endpoint>& databases) const {
   for (const auto& [name, document] : scenario.migrations) {
     if (name != migration) continue;
@@ -278,7 +284,7 @@ Json Stage::JobOf(const std::string& migration, Json job,
   throw Error(ErrorKind::kInternal, "no migration '" + migration + "'");
 }
 
-EngineResult Stage::RunEngine(const std::string& migration, Json job) {
+EngineResult Rehearsal::RunEngine(const std::string& migration, Json job) {
   job = JobOf(migration, std::move(job), Endpoints());
   for (;;) {
     EngineProcess engine(evidence.folder() / "engine.log");
@@ -304,7 +310,7 @@ EngineResult Stage::RunEngine(const std::string& migration, Json job) {
   }
 }
 
-EngineResult Stage::RunEngineOn(const std::string& migration, Json job,
+EngineResult Rehearsal::RunEngineOn(const std::string& migration, Json job,
                                 const std::map<std::string, db::Endpoint>& databases,
                                 const std::string& id_suffix) {
   job = JobOf(migration, std::move(job), databases);
