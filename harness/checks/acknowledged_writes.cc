@@ -209,7 +209,7 @@ class LedgerJudge {
   }
   void Fail(const std::string& what, std::nullptr_t) { Fail(what, std::optional<RowState>()); }
 
-  ColumnRules rules_;
+  LedgerColumnRules rules_;
   std::vector<PhaseRun> phases_;
   Findings& findings_;
   std::string group_, table_, key_;

@@ -59,7 +59,7 @@ std::optional<std::int64_t> Number(const Json& value) {
 
 class HotRow {
  public:
-  HotRow(const db::Row& row, const ColumnRules& rules, const std::vector<PhaseRun>& phases,
+  HotRow(const db::Row& row, const LedgerColumnRules& rules, const std::vector<PhaseRun>& phases,
          db::Session& ledger, Findings& findings)
       : row_(row), rules_(rules), phases_(phases), ledger_(ledger), findings_(findings) {}
 
@@ -134,7 +134,7 @@ class HotRow {
   }
 
   const db::Row& row_;
-  const ColumnRules& rules_;
+  const LedgerColumnRules& rules_;
   const std::vector<PhaseRun>& phases_;
   db::Session& ledger_;
   Findings& findings_;
@@ -144,7 +144,7 @@ class HotRow {
 
 void JudgeHotRows(const Evidence& evidence, db::Session& ledger, Findings& findings) {
   const Json options = OptionsOf(evidence, "rows");
-  const ColumnRules rules(Strings(options, "allow"), options.value("map", Json()));
+  const LedgerColumnRules rules(Strings(options, "allow"), options.value("map", Json()));
   const auto phases = PhasesOf(evidence);
   ledger.Execute(kCollect);
   for (const db::Row& row : ledger.Query(kHotRows).rows) {

@@ -63,7 +63,7 @@ std::vector<RowState> ApplyToAll(const LedgerWrite& write, const std::vector<Row
 
 }  // namespace
 
-ColumnRules::ColumnRules(std::vector<std::string> allow, const Json& map)
+LedgerColumnRules::LedgerColumnRules(std::vector<std::string> allow, const Json& map)
     : allow_(std::move(allow)) {
   if (!map.is_object()) return;
   for (const auto& [from, to] : map.items()) {
@@ -71,11 +71,11 @@ ColumnRules::ColumnRules(std::vector<std::string> allow, const Json& map)
   }
 }
 
-bool ColumnRules::TableMayDiffer(const std::string& table) const {
+bool LedgerColumnRules::TableMayDiffer(const std::string& table) const {
   return AnyNamesTable(allow_, table);
 }
 
-std::optional<std::string> ColumnRules::After(const std::string& table,
+std::optional<std::string> LedgerColumnRules::After(const std::string& table,
                                               const std::string& column) const {
   if (AnyNamesColumn(allow_, table, column)) return std::nullopt;
   const std::string path = table + "." + db::DisplayIdentifier(column);
@@ -89,7 +89,7 @@ std::optional<std::string> ColumnRules::After(const std::string& table,
 }
 
 Match Matches(const RowState& state, const Json& observed, const std::string& table,
-              const ColumnRules& rules) {
+              const LedgerColumnRules& rules) {
   if (state.anything && state.columns.empty()) return Match::kYes;
   if (state.absent) return observed.is_null() ? Match::kYes : Match::kNo;
   if (observed.is_null()) return Match::kNo;

@@ -11,9 +11,9 @@
 namespace understudy::harness {
 
 // Which columns may differ and what they are called afterwards: `rows.allow`, `rows.map`.
-class ColumnRules {
+class LedgerColumnRules {
  public:
-  ColumnRules(std::vector<std::string> allow, const Json& map);
+  LedgerColumnRules(std::vector<std::string> allow, const Json& map);
   bool TableMayDiffer(const std::string& table) const;
   // The column's name in the end, or nullopt when it need not agree.
   std::optional<std::string> After(const std::string& table, const std::string& column) const;
@@ -48,7 +48,7 @@ struct RowState {
 enum class Match { kYes, kNo, kNothingInCommon };
 // `observed`: the row as it was read in the end, null when it was absent.
 Match Matches(const RowState& state, const Json& observed, const std::string& table,
-              const ColumnRules& rules);
+              const LedgerColumnRules& rules);
 
 // Folds the writes of one key, in the order of their ids, into the states that are right.
 class KeyHistory {

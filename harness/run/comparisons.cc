@@ -29,10 +29,10 @@ void ApplyAllow(const Json& allow, CompareOptions& options) {
 
 }  // namespace
 
-Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use, const std::string& left_name,
-                          const std::string& right_name, const db::Endpoint& left,
-                          const db::Endpoint& right, const std::string& database,
-                          bool leave_out_clients) {
+Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use,
+                          const std::string& left_name, const std::string& right_name,
+                          const db::Endpoint& left, const db::Endpoint& right,
+                          const std::string& database, bool leave_out_clients) {
   const Json rows = RowsOptions(rehearsal);
   CompareOptions options;
   options.common_columns = true;
@@ -51,7 +51,8 @@ Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use, const st
   }
   if (written) {
     for (const auto& [table, why] : written->indirect()) {
-      rehearsal.evidence.NotChecked("rows of " + table + " that clients did not write themselves", why);
+      rehearsal.evidence.NotChecked("rows of " + table + " that clients did not write themselves",
+                                    why);
     }
     options.explained = [&](const std::string& table, const Json& key, const std::string&) {
       return written->Knows(table, key) || written->indirect().contains(table);
@@ -59,11 +60,11 @@ Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use, const st
   }
   const Comparison comparison = CompareRows(left, right, options);
   rehearsal.evidence.Add("comparison", {{"use", use},
-                                    {"database", database},
-                                    {"left", left_name},
-                                    {"right", right_name},
-                                    {"clients_left_out", leave_out_clients},
-                                    {"result", comparison.ToJson()}});
+                                        {"database", database},
+                                        {"left", left_name},
+                                        {"right", right_name},
+                                        {"clients_left_out", leave_out_clients},
+                                        {"result", comparison.ToJson()}});
   return comparison;
 }
 
@@ -77,8 +78,9 @@ std::vector<CatalogChange> DiffAndTell(Rehearsal& rehearsal, const std::string& 
     list.push_back(ToJson(change));
     changes.push_back(std::move(change));
   }
-  rehearsal.evidence.Add("catalog-diff",
-                     {{"use", use}, {"left", left_name}, {"right", right_name}, {"changes", list}});
+  rehearsal.evidence.Add(
+      "catalog-diff",
+      {{"use", use}, {"left", left_name}, {"right", right_name}, {"changes", list}});
   return changes;
 }
 
@@ -103,9 +105,9 @@ std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& o) {
       ApplyAllow(o.value("allow", Json::array()), options);
       const Comparison comparison = CompareRows(left->endpoint(), right->endpoint(), options);
       rehearsal.evidence.Add("comparison", {{"use", "step"},
-                                        {"left", o.at("left")},
-                                        {"right", o.at("right")},
-                                        {"result", comparison.ToJson()}});
+                                            {"left", o.at("left")},
+                                            {"right", o.at("right")},
+                                            {"result", comparison.ToJson()}});
       for (const TableComparison& table : comparison.tables) {
         if (table.result == CompareResult::kEqual) continue;
         const std::string line = table.table + ": " + std::to_string(table.missing) + " missing, " +

@@ -19,10 +19,10 @@ void CompareFirstWithLast(Rehearsal& rehearsal);
 
 // Compares two databases and adds a `comparison` event. `leave_out_clients`: rows that the ledger
 // knows, and tables that triggers or cascades of a written table may have written, are not judged.
-Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use, const std::string& left_name,
-                          const std::string& right_name, const db::Endpoint& left,
-                          const db::Endpoint& right, const std::string& database,
-                          bool leave_out_clients);
+Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use,
+                          const std::string& left_name, const std::string& right_name,
+                          const db::Endpoint& left, const db::Endpoint& right,
+                          const std::string& database, bool leave_out_clients);
 
 // Compares the catalogs and adds a `catalog-diff` event. The engine's own objects are left out.
 std::vector<CatalogChange> DiffAndTell(Rehearsal& rehearsal, const std::string& use,

@@ -10,16 +10,17 @@ namespace understudy::harness {
 namespace {
 
 bool Off(const Rehearsal& rehearsal, const std::string& check) {
-  return rehearsal.scenario.checks.contains(check) && rehearsal.scenario.checks[check].contains("off");
+  return rehearsal.scenario.checks.contains(check) &&
+         rehearsal.scenario.checks[check].contains("off");
 }
 
 void Tell(Rehearsal& rehearsal, const std::string& check, const std::string& database,
           const std::string& object, const std::string& result, const std::string& detail) {
   rehearsal.evidence.Add("probe", {{"check", check},
-                               {"database", database},
-                               {"object", object},
-                               {"result", result},
-                               {"detail", detail}});
+                                   {"database", database},
+                                   {"object", object},
+                                   {"result", result},
+                                   {"detail", detail}});
 }
 
 Snapshot SnapshotOf(const db::Endpoint& endpoint) {
@@ -84,8 +85,8 @@ void Idempotent(Rehearsal& rehearsal, const std::string& migration, const Json& 
   const Copies copies = CopiesOf(rehearsal, last, "idempotent");
   // A tool is really called again; our journal would answer for it.
   const std::string suffix = document.value("strategy", "") == "command" ? "-again" : "";
-  const EngineResult result = rehearsal.RunEngineOn(migration, {{"verb", "run"}, {"through", "verify"}},
-                                                copies.endpoints, suffix);
+  const EngineResult result = rehearsal.RunEngineOn(
+      migration, {{"verb", "run"}, {"through", "verify"}}, copies.endpoints, suffix);
   const bool ran = result.outcome == "done" || result.outcome == "nothing";
   Tell(rehearsal, "idempotent", "", migration, ran ? "ok" : "failed",
        ran ? "ran once more: " + result.outcome : "running it once more: " + result.message);
@@ -95,8 +96,8 @@ void Idempotent(Rehearsal& rehearsal, const std::string& migration, const Json& 
     DiffAndTell(rehearsal, "idempotent", last + ":" + database, "again:" + database, *before,
                 SnapshotOf(copies.endpoints.at(database)));
     CompareAndTell(rehearsal, "idempotent", last + ":" + database, "again:" + database,
-                   rehearsal.Held(last, database)->endpoint(), copies.endpoints.at(database), database,
-                   false);
+                   rehearsal.Held(last, database)->endpoint(), copies.endpoints.at(database),
+                   database, false);
   }
 }
 
@@ -105,7 +106,8 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
   const std::string first = FirstSnapshot(rehearsal);
   const std::string last = LastSnapshot(rehearsal);
   const Copies copies = CopiesOf(rehearsal, last, "updownup");
-  const EngineResult down = rehearsal.RunEngineOn(migration, {{"verb", "rollback"}}, copies.endpoints);
+  const EngineResult down =
+      rehearsal.RunEngineOn(migration, {{"verb", "rollback"}}, copies.endpoints);
   const bool went_down = down.outcome == "done";
   Tell(rehearsal, "up-down-up", "", migration + " down", went_down ? "ok" : "failed",
        went_down ? "went down" : "going down: " + down.outcome + " " + down.message);
@@ -115,8 +117,8 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
     DiffAndTell(rehearsal, "up-down-up", first + ":" + database, "down:" + database,
                 *rehearsal.Taken(first, database), SnapshotOf(copies.endpoints.at(database)));
     CompareAndTell(rehearsal, "up-down-up", first + ":" + database, "down:" + database,
-                   rehearsal.Held(first, database)->endpoint(), copies.endpoints.at(database), database,
-                   true);
+                   rehearsal.Held(first, database)->endpoint(), copies.endpoints.at(database),
+                   database, true);
   }
   const EngineResult up =
       rehearsal.RunEngineOn(migration, {{"verb", "run"}, {"through", "verify"}}, copies.endpoints);
@@ -128,13 +130,14 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
     DiffAndTell(rehearsal, "up-down-up", last + ":" + database, "up again:" + database,
                 *rehearsal.Taken(last, database), SnapshotOf(copies.endpoints.at(database)));
     CompareAndTell(rehearsal, "up-down-up", last + ":" + database, "up again:" + database,
-                   rehearsal.Held(last, database)->endpoint(), copies.endpoints.at(database), database,
-                   false);
+                   rehearsal.Held(last, database)->endpoint(), copies.endpoints.at(database),
+                   database, false);
   }
 }
 
 template <typename Probe>
-void Guarded(Rehearsal& rehearsal, const std::string& check, const std::string& object, Probe probe) {
+void Guarded(Rehearsal& rehearsal, const std::string& check, const std::string& object,
+             Probe probe) {
   rehearsal.ThrowIfStopped();
   if (Off(rehearsal, check)) return;
   try {

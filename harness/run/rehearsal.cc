@@ -9,7 +9,8 @@
 #include "harness/compare/digest.h"
 
 namespace understudy::harness {
-Rehearsal::Rehearsal(const Scenario& scenario_in, const RunOptions& options_in, EvidenceWriter& evidence_in)
+Rehearsal::Rehearsal(const Scenario& scenario_in, const RunOptions& options_in,
+                     EvidenceWriter& evidence_in)
     : scenario(scenario_in), options(options_in), evidence(evidence_in), ledger(evidence_in) {}
 
 Rehearsal::~Rehearsal() {
@@ -167,7 +168,7 @@ void Rehearsal::StopActors() {
 // ---- faults
 
 void Rehearsal::Strike(const FaultSpec& spec, EngineProcess* engine, EngineProcess::Answer& answer,
-                   std::string& then) {
+                       std::string& then) {
   {
     const std::lock_guard lock(mutex_);
     if (!struck_.insert(spec.index).second) return;
@@ -214,7 +215,8 @@ void Rehearsal::Strike(const FaultSpec& spec, EngineProcess* engine, EngineProce
   }
 }
 
-EngineProcess::Answer Rehearsal::AtPoint(const Json& event, EngineProcess& engine, std::string& then) {
+EngineProcess::Answer Rehearsal::AtPoint(const Json& event, EngineProcess& engine,
+                                         std::string& then) {
   const std::string point = event.at("point");
   Json data = event;
   data.erase("kind");
@@ -270,7 +272,7 @@ bool Rehearsal::WaitForPoint(const std::string& point, double timeout_s) {
 // ---- the engine
 
 Json Rehearsal::JobOf(const std::string& migration, Json job,
-                  const std::map<std::string, db::Endpoint>& databases) const {
+                      const std::map<std::string, db::Endpoint>& databases) const {
   for (const auto& [name, document] : scenario.migrations) {
     if (name != migration) continue;
     job["id"] = name;
@@ -311,8 +313,8 @@ EngineResult Rehearsal::RunEngine(const std::string& migration, Json job) {
 }
 
 EngineResult Rehearsal::RunEngineOn(const std::string& migration, Json job,
-                                const std::map<std::string, db::Endpoint>& databases,
-                                const std::string& id_suffix) {
+                                    const std::map<std::string, db::Endpoint>& databases,
+                                    const std::string& id_suffix) {
   job = JobOf(migration, std::move(job), databases);
   job["id"] = job["id"].get<std::string>() + id_suffix;
   EngineProcess engine(evidence.folder() / "engine.log");

@@ -46,12 +46,12 @@ class RowProber {
             const std::string& detail, const std::string& sqlstate = "",
             const Json& examples = Json::array()) {
     rehearsal_.evidence.Add("probe", {{"check", check},
-                                  {"database", database_},
-                                  {"object", object},
-                                  {"result", result},
-                                  {"detail", detail},
-                                  {"sqlstate", sqlstate},
-                                  {"examples", examples}});
+                                      {"database", database_},
+                                      {"object", object},
+                                      {"result", result},
+                                      {"detail", detail},
+                                      {"sqlstate", sqlstate},
+                                      {"examples", examples}});
   }
 
   std::string Parameter(const SchemaColumn& column, std::size_t number) const {
@@ -195,8 +195,9 @@ class RowProber {
     for (const SchemaKey& key : table.keys) Duplicate(table, key);
     for (const SchemaForeignKey& key : table.foreign_keys) Dangle(table, key);
     for (const SchemaCheck& check : table.checks) {
-      rehearsal_.evidence.NotChecked("constraint " + name + " " + check.name + " violated on purpose",
-                                 "no violating value is derived for CHECK constraints");
+      rehearsal_.evidence.NotChecked(
+          "constraint " + name + " " + check.name + " violated on purpose",
+          "no violating value is derived for CHECK constraints");
     }
   }
 
@@ -214,7 +215,7 @@ class RowProber {
     const std::string object = table.name.Display() + " " + key.name;
     if (present.rows.empty()) {
       rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
-                                 "the table has no row to duplicate");
+                                     "the table has no row to duplicate");
       return;
     }
     std::map<std::string, db::Value> forced;
@@ -240,7 +241,7 @@ class RowProber {
         const SchemaColumn* to = parent->Column(key.to_columns[c]);
         if (to == nullptr || !ValueMaker::CanMake(*to)) {
           rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
-                                     "no values can be made of its type");
+                                         "no values can be made of its type");
           return;
         }
         const db::Value value = maker.Make(*to, random_, NextSerial(), false);
@@ -257,7 +258,7 @@ class RowProber {
     }
     if (forced.empty()) {
       rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
-                                 "no absent parent key could be made");
+                                     "no absent parent key could be made");
       return;
     }
     Expect(object, Try(MakeInsert(table, NextSerial(), forced)), {"23503", "787"},
@@ -275,10 +276,11 @@ class RowProber {
                refused->code() == "P0001") {
       // Another constraint was faster: this one was not really asked.
       rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
-                                 "another rule refused the row first: " + refused->message());
+                                     "another rule refused the row first: " + refused->message());
     } else {
-      rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
-                                 "the row was refused for another reason: " + refused->message());
+      rehearsal_.evidence.NotChecked(
+          "constraint " + object + " violated on purpose",
+          "the row was refused for another reason: " + refused->message());
     }
   }
 

@@ -35,11 +35,11 @@ void TellDatabases(Rehearsal& rehearsal) {
                                 "(SELECT page_size FROM pragma_page_size())")
             .AsInteger();
     rehearsal.evidence.Add("database", {{"name", spec.name},
-                                    {"engine", spec.engine},
-                                    {"version", lease.version()},
-                                    {"provision", lease.provision()},
-                                    {"rows", nullptr},  // counted by the first snapshot
-                                    {"bytes", bytes}});
+                                        {"engine", spec.engine},
+                                        {"version", lease.version()},
+                                        {"provision", lease.provision()},
+                                        {"rows", nullptr},  // counted by the first snapshot
+                                        {"bytes", bytes}});
   }
 }
 
@@ -51,9 +51,9 @@ void TellEnd(Rehearsal& rehearsal) {
                                      {.application_name = "understudy-snapshot"});
     StoreSnapshot(rehearsal.evidence.folder(), "$end", spec.name, TakeCatalog(*session).ToJson());
     rehearsal.evidence.Add("snapshot", {{"name", "$end"},
-                                    {"database", spec.name},
-                                    {"rows", nullptr},
-                                    {"ms", MillisecondsSince(started)}});
+                                        {"database", spec.name},
+                                        {"rows", nullptr},
+                                        {"ms", MillisecondsSince(started)}});
   }
 }
 

@@ -103,29 +103,29 @@ class Line {
       ended.detail = error.what();
     }
     rehearsal_.evidence.Add("step", {{"index", index},
-                                 {"line", number_},
-                                 {"name", step.name},
-                                 {"verb", step.verb},
-                                 {"status", "end"},
-                                 {"outcome", ended.outcome},
-                                 {"expected", step.outcome},
-                                 {"detail", ended.detail},
-                                 {"failures", ended.failures},
-                                 {"duration_ms", MillisecondsSince(started)}});
+                                     {"line", number_},
+                                     {"name", step.name},
+                                     {"verb", step.verb},
+                                     {"status", "end"},
+                                     {"outcome", ended.outcome},
+                                     {"expected", step.outcome},
+                                     {"detail", ended.detail},
+                                     {"failures", ended.failures},
+                                     {"duration_ms", MillisecondsSince(started)}});
     return ended.outcome == step.outcome;
   }
 
   void Skip(const StepSpec& step, int index) {
     rehearsal_.evidence.Add("step", {{"index", index},
-                                 {"line", number_},
-                                 {"name", step.name},
-                                 {"verb", step.verb},
-                                 {"status", "end"},
-                                 {"outcome", "skipped"},
-                                 {"expected", step.outcome},
-                                 {"detail", "an earlier step ended the scenario"},
-                                 {"failures", Json::array()},
-                                 {"duration_ms", 0}});
+                                     {"line", number_},
+                                     {"name", step.name},
+                                     {"verb", step.verb},
+                                     {"status", "end"},
+                                     {"outcome", "skipped"},
+                                     {"expected", step.outcome},
+                                     {"detail", "an earlier step ended the scenario"},
+                                     {"failures", Json::array()},
+                                     {"duration_ms", 0}});
   }
 
   ~Line() {
