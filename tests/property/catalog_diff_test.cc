@@ -44,7 +44,9 @@ std::string Apply(const db::Endpoint& endpoint, const DdlChange& change) {
   db::SessionOptions options;
   options.settings = db::Settings::kUsers;
   try {
-    db::Connect(endpoint, options)->Execute(change.sql);
+    const auto session = db::Connect(endpoint, options);
+    if (endpoint.engine() == db::Engine::kSqlite) session->Execute("PRAGMA synchronous = off");
+    session->Execute(change.sql);
     return change.may_fail ? "it should have failed" : "";
   } catch (const Error& error) {
     return change.may_fail ? "" : error.what();
@@ -84,10 +86,13 @@ std::vector<const DdlChange*> Chosen(const std::vector<DdlChange>& all, std::siz
 struct Template {
   Template() {
     database.Run(understudy::testing::kPostgresSchema);
-    before = TakeCatalog(*database.Connect());
+    const auto session = database.Connect();
+    before = TakeCatalog(*session);
+    version = session->Server().version;
   }
   understudy::testing::Database database;
   Snapshot before;
+  int version = 0;
 };
 
 class CatalogDiffPostgres : public ::testing::Test {
@@ -97,7 +102,8 @@ class CatalogDiffPostgres : public ::testing::Test {
 
 RC_GTEST_FIXTURE_PROP(CatalogDiffPostgres, FindsAnyChangesAndNothingElse, ()) {
   static Template prepared;
-  const std::vector<const DdlChange*> changes = Chosen(understudy::testing::PostgresChanges(), 8);
+  std::vector<const DdlChange*> changes = Chosen(understudy::testing::PostgresChanges(), 8);
+  std::erase_if(changes, [](const DdlChange* c) { return c->since > prepared.version; });
   const Clone clone(prepared.database.endpoint());
   for (const DdlChange* change : changes) RC_ASSERT(Apply(clone.endpoint(), *change) == "");
   const Snapshot after = TakeCatalog(*db::Connect(clone.endpoint()));

@@ -14,6 +14,7 @@ struct DdlChange {
   bool worse = false;
   std::vector<std::string> also = {};  // PATH patterns that may be reported beside it
   bool may_fail = false;               // a statement that fails and leaves something behind
+  int since = 0;                       // the oldest server that knows it
 };
 
 // A schema that has one of everything that the changes below touch. They are independent of each

@@ -7,8 +7,8 @@
 #include "engine/db/session.h"
 
 // A real PostgreSQL server for a test program: a throwaway cluster on a unix socket, started with
-// the first call and ended with the program. Apart from harness/world on purpose: that room is
-// tested with it.
+// the first call and ended with the program; or the one that UNDERSTUDY_TEST_SERVER names (an
+// endpoint, as a superuser). Apart from harness/world on purpose: that room is tested with it.
 namespace understudy::testing {
 
 // Whether a server can be had. When it cannot and UNDERSTUDY_REQUIRE names postgres, the test
