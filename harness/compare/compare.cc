@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "engine/base/error.h"
+#include "harness/compare/cross.h"
 #include "harness/compare/differences.h"
 #include "harness/compare/merge.h"
 #include "harness/compare/pairing.h"
@@ -88,6 +89,7 @@ class Comparer {
       comparison.rows_compared += std::max(table.left_rows, table.right_rows);
     }
     comparison.bytes_compared = bytes_;
+    for (Json& note : notes_) comparison.not_checked.push_back(std::move(note));
     comparison.result = Overall(comparison.tables);
     return comparison;
   }
@@ -174,8 +176,33 @@ class Comparer {
     }
     for (const ColumnPair& column : pair.columns) result.compared.push_back(column.left->name);
     if (left_->engine() != right_->engine()) {
-      throw Error(ErrorKind::kUnsupported, "comparing across engines is not there yet");
+      CompareAcrossEngines(
+          pair, left, right, options_, result,
+          [this](Json note) {
+            const std::lock_guard lock(callbacks_);
+            notes_.push_back(std::move(note));
+          },
+          [this] { Ask(); });
+      bytes_ += BytesOf(pair, true, left) + BytesOf(pair, false, right);
+    } else {
+      CompareByDigest(pair, left, right, result);
     }
+    Ask();
+    if (!pair.one_sided.empty()) {
+      result.result = CompareResult::kDifferent;
+      result.why = pair.one_sided + (result.why.empty() ? "" : "; " + result.why);
+    }
+  }
+
+  std::int64_t BytesOf(const TablePair& pair, bool is_left, db::Session& session) {
+    HashForm form;
+    form.engine = session.Server().engine;
+    return session.Scalar(TableSql(pair, is_left, form, is_left ? *left_ : *right_).Bytes())
+        .AsInteger();
+  }
+
+  void CompareByDigest(const TablePair& pair, db::Session& left, db::Session& right,
+                       TableComparison& result) {
     HashForm form;
     form.engine = left_->engine();
     form.native = left_->version() >= 140000 && right_->version() >= 140000 &&
@@ -184,11 +211,6 @@ class Comparer {
     const TableSql left_sql(pair, true, form, *left_);
     const TableSql right_sql(pair, false, form, *right_);
     Digest(pair, left, left_sql, right, right_sql, result);
-    Ask();
-    if (!pair.one_sided.empty()) {
-      result.result = CompareResult::kDifferent;
-      result.why = pair.one_sided;
-    }
   }
 
   void Digest(const TablePair& pair, db::Session& left, const TableSql& left_sql,
@@ -265,6 +287,7 @@ class Comparer {
   std::atomic<bool> cancelled_ = false;
   std::atomic<std::int64_t> bytes_ = 0;
   std::mutex callbacks_;
+  std::vector<Json> notes_;
 };
 
 }  // namespace
