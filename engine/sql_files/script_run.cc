@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <condition_variable>
 #include <cstdlib>
+#include <mutex>
 #include <regex>
+#include <thread>
 
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
@@ -46,6 +49,25 @@ bool IsSessionState(const std::string& sql, db::Engine engine) {
   return engine == db::Engine::kPostgres && tokens.size() == 2 && tokens[0] == "SET" &&
          tokens[1] != "LOCAL" && tokens[1] != "TRANSACTION" && tokens[1] != "CONSTRAINTS";
 }
+
+// Cancels the statement under way when somebody asks to stop: a thread, because the session's own
+// waits for the answer.
+class CancelOnStop {
+ public:
+  CancelOnStop(const core::Context& context, db::Session& session)
+      : thread_([&context, &session, this](const std::stop_token& done) {
+          std::unique_lock lock(mutex_);
+          while (!done.stop_requested()) {
+            wake_.wait_for(lock, done, std::chrono::milliseconds(100), [] { return false; });
+            if (!done.stop_requested() && context.stopped()) session.Cancel();
+          }
+        }) {}
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::jthread thread_;  // the last: it uses the others
+};
 
 bool IsAnswer(const Error& error) {  // the server has said no; nothing was done
   return error.kind() != ErrorKind::kUnavailable && error.kind() != ErrorKind::kAmbiguous;
@@ -207,12 +229,16 @@ void ScriptRunner::RunStatement(const ScriptRun& run, std::size_t index) {
   observation_.BeforeStatement();
   const auto started = SteadyClock::now();
   try {
+    const CancelOnStop cancel(context_, session_);
     Send(statement);
   } catch (const Error& error) {
     const Error placed = AtFileLine(error, run.display, statement);
     event["ms"] = MillisecondsSince(started);
     event["error"] = placed.what();
     context_.Tell("statement", event);
+    if (error.kind() == ErrorKind::kCancelled && context_.stopped()) {
+      throw Error(ErrorKind::kCancelled, placed.message(), "stop");
+    }
     throw placed;
   }
   event["ms"] = MillisecondsSince(started);

@@ -303,10 +303,10 @@ class SqlFiles final : public core::Migration {
     history.Read();
     std::size_t keep = 0;  // versions before this one stay
     if (!options.to.empty()) keep = FindVersion(given_.versions, options.to) + 1;
-    const std::set<std::string> ours = AppliedByUs(*reader);
+    const std::set<std::string> touched = TouchedByUs(*reader);
     std::vector<std::size_t> back;
     for (std::size_t i = given_.versions.size(); i-- > keep;) {
-      if (ours.contains(given_.versions[i].version)) back.push_back(i);
+      if (touched.contains(given_.versions[i].version)) back.push_back(i);
     }
     if (given_.group_down && !back.empty()) {
       if (keep > 0) {
@@ -453,6 +453,18 @@ class SqlFiles final : public core::Migration {
       }
     }
     return applied;
+  }
+
+  // The same, and those left half done: their downs are the way back, too.
+  std::set<std::string> TouchedByUs(db::Session& session) const {
+    std::set<std::string> touched = AppliedByUs(session);
+    for (const core::JournalEntry& entry : core::Journal(session, spec_.id).Entries()) {
+      if (entry.name.starts_with("up ") &&
+          (entry.detail.value("done", 0) > 0 || entry.detail.contains("sending"))) {
+        touched.insert(entry.detail.value("version", ""));
+      }
+    }
+    return touched;
   }
 
   void RefuseForeignTools(core::Plan& plan) const {

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "engine/base/error.h"
 #include "tests/engine/sql_files/support.h"
 
@@ -440,6 +442,79 @@ TEST(SqlFiles, RebuildsASqliteTableWithForeignKeysOff) {
   ASSERT_EQ(outcome.kind, kDone) << outcome.message;
   EXPECT_EQ(Scalar(file.endpoint(), "SELECT count(*) FROM c"), 1);
   EXPECT_EQ(project.Plan().statements.size(), 0U);
+}
+
+TEST(SqlFiles, KeepsTheToolsTablesInSqliteToo) {
+  for (const std::string tool : {"golang-migrate", "goose", "dbmate"}) {
+    const SqliteFile file;
+    file.Run("CREATE TABLE t(id)");
+    Project project(file.endpoint());
+    if (tool == "golang-migrate") {
+      project.Write("migrations/1_a.up.sql", "CREATE TABLE a(id);");
+      project.Write("migrations/1_a.down.sql", "DROP TABLE a;");
+    } else {
+      const bool goose = tool == "goose";
+      project.Write("migrations/1_a.sql",
+                    (goose ? "-- +goose Up\nCREATE TABLE a(id);\n-- +goose Down\n"
+                           : "-- migrate:up\nCREATE TABLE a(id);\n-- migrate:down\n") +
+                        std::string("DROP TABLE a;\n"));
+    }
+    const std::string rows =
+        tool == "goose" ? "SELECT count(*) FROM goose_db_version WHERE version_id = 1"
+        : tool == "dbmate"
+            ? "SELECT count(*) FROM schema_migrations WHERE version = '1'"
+            : "SELECT count(*) FROM schema_migrations WHERE version = 1 AND NOT dirty";
+    const PhaseOutcome outcome = project.Run(core::Phase::kCleanup);
+    ASSERT_EQ(outcome.kind, kDone) << tool << ": " << outcome.message;
+    EXPECT_EQ(Scalar(file.endpoint(), rows), 1) << tool;
+    EXPECT_EQ(project.Plan().statements.size(), 0U) << tool;
+  }
+}
+
+TEST(SqlFiles, WritesItsJournalWhateverRoleTheScriptTakesOn) {
+  NEED_POSTGRES();
+  const TestDatabase database;
+  const std::string role = "poor_" + database.endpoint().Setting("dbname");
+  database.Run("CREATE ROLE " + role + "; GRANT ALL ON SCHEMA public TO " + role);
+  Project project(database.endpoint());
+  project.Write("migrations/1.sql",
+                "SET ROLE " + role + ";\nSET search_path = '';\nCREATE TABLE public.a(id int);\n");
+  const PhaseOutcome outcome = project.Run();
+  EXPECT_EQ(outcome.kind, kDone) << outcome.message;
+  EXPECT_EQ(
+      database.Connect()->Scalar("SELECT relowner::regrole FROM pg_class WHERE relname = 'a'").text,
+      role);
+  database.Run("DROP OWNED BY " + role + "; DROP ROLE " + role);
+}
+
+TEST(SqlFiles, StopsALongStatementOnRequest) {
+  NEED_POSTGRES();
+  const TestDatabase database;
+  Project project(database.endpoint());
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int);\nSELECT pg_sleep(600);\n");
+  std::atomic<bool> stop = false;
+  project.stop = [&] { return stop.load(); };
+  project.recorder.at_point = [&](const std::string& point, const Json& attributes) {
+    if (point == "statement.before" && attributes["line"] == 2) stop = true;
+  };
+  const PhaseOutcome outcome = project.Run();
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kInterrupted) << outcome.message;
+  EXPECT_EQ(Scalar(database.endpoint(), "SELECT count(*) FROM pg_class WHERE relname = 'a'"), 0);
+}
+
+TEST(SqlFiles, RollsAHalfDoneFileBackByItsDown) {
+  NEED_POSTGRES();
+  const TestDatabase database;
+  Project project(database.endpoint());
+  project.document["transaction"] = "none";
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int);\nSELECT 1/0;\n");
+  project.Write("migrations/1.down.sql", "DROP TABLE IF EXISTS a;\n");
+  EXPECT_EQ(project.Run().kind, PhaseOutcome::Kind::kFailed);
+  const PhaseOutcome back = project.Rollback();
+  EXPECT_EQ(back.kind, kDone) << back.message;
+  EXPECT_EQ(Scalar(database.endpoint(), "SELECT count(*) FROM pg_class WHERE relname = 'a'"), 0);
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int);\n");
+  EXPECT_EQ(project.Run().kind, kDone);
 }
 
 TEST(SqlFiles, RefusesWhatTheFileCannotMean) {
