@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "engine/base/clock.h"
 #include "engine/base/digest.h"
@@ -14,6 +15,7 @@
 
 namespace understudy::core {
 namespace {
+constexpr std::chrono::seconds kHolderMayBeDying{2};
 constexpr std::array<std::string_view, 11> kStates = {
     "none",    "preparing",   "syncing", "ready",  "cutover",  "verified",
     "cleaned", "rolled-back", "reset",   "failed", "ambiguous"};
@@ -204,7 +206,18 @@ MigrationLock::MigrationLock(const db::Endpoint& target, const std::string& migr
     // The first 15 hex digits of the digest fit a positive bigint.
     const auto key = static_cast<std::int64_t>(
         std::stoull(Sha256Hex("understudy:" + migration_id).substr(0, 15), nullptr, 16));
-    if (!session_->Scalar("SELECT pg_try_advisory_lock($1)", {db::Value::Integer(key)}).AsBool()) {
+    const auto taken = [&] {
+      return session_->Scalar("SELECT pg_try_advisory_lock($1)", {db::Value::Integer(key)})
+          .AsBool();
+    };
+    // A server process outlives its killed client by a moment.
+    const auto deadline = SteadyClock::now() + kHolderMayBeDying;
+    bool ours = taken();
+    while (!ours && SteadyClock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      ours = taken();
+    }
+    if (!ours) {
       const auto holder = session_->MaybeScalar(
           "SELECT 'pid ' || a.pid || ' since ' || a.backend_start FROM pg_locks l "
           "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted "
@@ -233,6 +246,12 @@ MigrationLock::MigrationLock(const db::Endpoint& target, const std::string& migr
 }
 
 MigrationLock::~MigrationLock() {
+  if (session_) {
+    try {  // the server would free it with the connection, but not at once
+      session_->Query("SELECT pg_advisory_unlock_all()");
+    } catch (const std::exception&) {  // it is gone, and the lock with it
+    }
+  }
   if (fd_ < 0) return;
   ::unlink(file_.c_str());
   ::close(fd_);

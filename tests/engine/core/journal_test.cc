@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "engine/base/error.h"
 #include "tests/support/server.h"
 
@@ -88,6 +90,37 @@ TEST(JournalOnPostgres, LeavesTheSchemaWhereSomebodyElseUsesIt) {
   journal.Save({"sql", "d", State::kSyncing, 1, Json::object()});
   journal.Drop();
   EXPECT_EQ(session->Scalar("SELECT count(*) FROM understudy.mine").AsInteger(), 0);
+}
+
+// The lock went with the connection, which the server ends a moment after the client has: the next
+// phase of the same migration was refused.
+TEST(MigrationLock, IsFreeAsSoonAsItIsGivenBack) {
+  NEED_POSTGRES();
+  const testing::Database database;
+  for (int i = 0; i < 20; ++i) {
+    const auto watcher = database.Connect();
+    { const MigrationLock lock(database.endpoint(), "m"); }
+    EXPECT_EQ(watcher
+                  ->Scalar("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND "
+                           "database = (SELECT oid FROM pg_database WHERE datname = "
+                           "current_database())")
+                  .AsInteger(),
+              0);
+  }
+}
+
+TEST(MigrationLock, WaitsForAHolderThatIsAboutToGo) {
+  NEED_POSTGRES();
+  const testing::Database database;
+  auto dying = std::make_unique<MigrationLock>(database.endpoint(), "m");
+  std::jthread end([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    dying.reset();
+  });
+  EXPECT_NO_THROW(MigrationLock(database.endpoint(), "m"));
+  end.join();
+  const MigrationLock alive(database.endpoint(), "m");
+  EXPECT_THROW(MigrationLock(database.endpoint(), "m"), Error);
 }
 
 }  // namespace
