@@ -125,10 +125,13 @@ class Container final : public PostgresServer {
   void Run(const std::string& image, const ProvisionOptions& options) {
     for (int tries = 1;; ++tries) {
       port_ = FreePort();
+      // Appended in place: at -O2, GCC 12 takes operator+ here for a write out of bounds.
+      std::string owner(kOwnerLabel);
+      owner.append("=").append(Owner::ThisProcess().Text());
+      std::string run(kRunLabel);
+      run.append("=").append(options.run_id);
       const Outcome outcome =
-          Docker({"run", "-d", "--name", name_, "--label",
-                  std::string(kOwnerLabel) + "=" + Owner::ThisProcess().Text(), "--label",
-                  std::string(kRunLabel) + "=" + options.run_id, "--publish",
+          Docker({"run", "-d", "--name", name_, "--label", owner, "--label", run, "--publish",
                   "127.0.0.1:" + std::to_string(port_) + ":5432", "--shm-size", "256m", "--volume",
                   (folder_.path() / "password").string() + ":" + kPasswordInside + ":ro", "--env",
                   std::string("POSTGRES_PASSWORD_FILE=") + kPasswordInside, image},
