@@ -39,7 +39,7 @@ void AddSchema(CLI::App& app, Program& program) {
   auto what = std::make_shared<std::string>();
   verb->add_option("WHAT", *what, "Which one")
       ->required()
-      ->check(CLI::IsMember({"scenario", "migration", "report", "points"}));
+      ->check(CLI::IsMember({"scenario", "migration", "report", "rows", "points"}));
   AddJsonFlag(*verb, program);
   verb->footer("Example:\n  understudy schema scenario > scenario.schema.json");
   verb->callback([&program, what] {

@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/process.h"
+#include "harness/scenario/scenario.h"
 #include "harness/schema/schema.h"
 #include "harness/world/generate.h"
 #include "tests/support/server.h"
@@ -242,6 +243,17 @@ TEST(Generate, SaysWhatIsWrongWithADescription) {
               HasSubstr("not understood, so describe its columns: CHECK"));
   EXPECT_THAT(message(R"({"tables": {"a": {"rows": 9, "columns": {"id": {"uniform": [1, 3]}}}}})"),
               HasSubstr("9 rows cannot all differ in (id), which has 3 combinations"));
+}
+
+TEST(Generate, ThePublishedSchemaTakesWhatShipsAndRefusesTypos) {
+  for (const char* shop : {"shop", "shop-sqlite"}) {
+    const std::string file = Source(std::string("fixtures/") + shop + "/rows.json");
+    ValidateWithSchema(ParseJsonFile(file), "rows.schema.json", file);
+  }
+  const Json typo =
+      ParseJson(R"({"tables": {"a": {"rows": 1, "columns": {"n": {"zipff": 1}}}}})", "");
+  EXPECT_THAT(MessageOf([&] { ValidateWithSchema(typo, "rows.schema.json", "r.json"); }),
+              HasSubstr("r.json: /tables/a/columns/n"));
 }
 
 TEST(Fixture, NamesFileAndLineOfAWrongStatement) {
