@@ -51,9 +51,8 @@ fi
 docker version >/dev/null 2>&1 ||
   fail "no container engine answers: install the package docker.io, start it (service docker start)"
 
-# Two runs at once must not both build it.
-lock=${TMPDIR:-/tmp}/understudy-image-$tag.lock
-exec 9>"$lock"
+# Two runs at once must not both build it. The lock is on this file: none is left behind.
+exec 9<"$0"
 flock 9
 if docker image inspect "$image" >/dev/null 2>&1; then
   echo "$image"

@@ -177,36 +177,81 @@ void RestorePlain(const fs::path& file, const db::Endpoint& database, const Clie
   Judge(complaints, tools.Run(job, database, options.stop), "psql", file.string(), options);
 }
 
+// Newer servers of some majors (15.20) keep a column's version among its options; another major's
+// pg_dump takes it for an option and writes it, and no server lets anybody set it.
+const std::regex& AttributeVersion() {
+  static const std::regex pattern(R"(( SET \()(?:pg_attver=\d+(?:, )?)(.*\);)$)");
+  return pattern;
+}
+
+// `line` without that option; nullopt when nothing else was set by it.
+std::optional<std::string> WithoutAttributeVersion(const std::string& line) {
+  if (line.find(" SET (pg_attver=") == std::string::npos || line.rfind("ALTER ", 0) != 0)
+    return line;
+  const std::string rest = std::regex_replace(line, AttributeVersion(), "$1$2");
+  if (rest.ends_with(" SET ();")) return std::nullopt;
+  return rest;
+}
+
 void RestoreArchive(const fs::path& path, const db::Endpoint& database, const ClientTools& tools,
                     const ProvisionOptions& options) {
-  {  // its DDL as text, for the roles in it
-    RoleFinder finder;
-    const OwnedFolder scratch("copy", options.run_id);
-    const fs::path schema = scratch.path() / "schema.sql";
+  const OwnedFolder scratch("copy", options.run_id);
+  const bool tar = !fs::is_directory(path) && IsTar(Head(path));
+  const auto as_text = [&](const std::string& part, const fs::path& file) {
     Complaints complaints;
     ClientTools::Job job;
-    job.argv = {"pg_restore", "--schema-only", "--file=" + schema.string(), path.string()};
+    job.argv = {"pg_restore", part, "--file=" + file.string(), path.string()};
     job.files = {path, scratch.path()};
     job.on_error_line = [&](std::string_view line) { complaints.Take(line); };
     Judge(complaints, tools.Run(job, database, options.stop), "pg_restore", path.string(), options);
-    std::ifstream in(schema);
-    for (std::string line; std::getline(in, line);) finder.Take(line);
-    MakeRoles(finder.roles(), database);
-  }
-  Complaints complaints;
-  ClientTools::Job job;
-  job.argv = {"pg_restore", "--verbose", "--no-subscriptions",
-              "--dbname=" + database.Setting("dbname")};
-  if (!IsTar(fs::is_directory(path) ? "" : Head(path))) job.argv.push_back(Jobs());
-  job.argv.push_back(path.string());
-  job.files = {path};
-  job.on_error_line = [&](std::string_view line) {
-    if (const auto at = line.find("processing data for table "); at != std::string_view::npos) {
-      Tell(options, "restoring " + std::string(line.substr(at + 26)));
-    }
-    complaints.Take(line);
   };
-  Judge(complaints, tools.Run(job, database, options.stop), "pg_restore", path.string(), options);
+  const auto restore = [&](const std::vector<std::string>& parts) {
+    Complaints complaints;
+    ClientTools::Job job;
+    job.argv = {"pg_restore", "--verbose", "--no-subscriptions",
+                "--dbname=" + database.Setting("dbname")};
+    job.argv.insert(job.argv.end(), parts.begin(), parts.end());
+    if (!tar) job.argv.push_back(Jobs());
+    job.argv.push_back(path.string());
+    job.files = {path};
+    job.on_error_line = [&](std::string_view line) {
+      if (const auto at = line.find("processing data for table "); at != std::string_view::npos) {
+        Tell(options, "restoring " + std::string(line.substr(at + 26)));
+      }
+      complaints.Take(line);
+    };
+    Judge(complaints, tools.Run(job, database, options.stop), "pg_restore", path.string(), options);
+  };
+
+  // Its DDL as text, for the roles in it.
+  RoleFinder finder;
+  bool has_versions = false;
+  const fs::path schema = scratch.path() / "schema.sql";
+  as_text("--schema-only", schema);
+  {
+    std::ifstream in(schema);
+    for (std::string line; std::getline(in, line);) {
+      finder.Take(line);
+      has_versions = has_versions || WithoutAttributeVersion(line) != line;
+    }
+  }
+  MakeRoles(finder.roles(), database);
+  if (!has_versions) return restore({});
+
+  // pg_restore would send the option together with its CREATE TABLE: the definitions go by psql.
+  const fs::path before = scratch.path() / "before.sql";
+  const fs::path filtered = scratch.path() / "filtered.sql";
+  as_text("--section=pre-data", before);
+  {
+    std::ifstream in(before);
+    std::ofstream out(filtered);
+    for (std::string line; std::getline(in, line);) {
+      if (const auto kept = WithoutAttributeVersion(line)) out << *kept << "\n";
+    }
+  }
+  RestorePlain(filtered, database, tools, options);
+  restore({"--section=data"});
+  restore({"--section=post-data"});
 }
 
 void CopyEndpoint(const db::Endpoint& source, const db::Endpoint& database,
@@ -286,6 +331,7 @@ bool IsHarmlessRestoreError(std::string_view message) {
   // version's pg_dump writes.
   static const std::regex known(
       "^(schema \"public\" already exists"
+      "|unrecognized parameter \"pg_attver\""
       "|language \"plpgsql\" already exists"
       "|extension \"plpgsql\" already exists"
       "|unrecognized configuration parameter \"(transaction_timeout|default_table_access_method|"

@@ -111,6 +111,65 @@ TEST_F(DockerWorld, AServerSettingThatNeedsARestartIsThere) {
   EXPECT_EQ(Ask(*lease, "SHOW shared_preload_libraries"), "auto_explain");
 }
 
+TEST_F(DockerWorld, CopiesALocalDatabaseToANewerMajorWithThatMajorsTools) {
+  NEED_POSTGRES();
+  const testing::Database source;
+  if (db::Connect(source.endpoint())->Server().major() > 17) GTEST_SKIP() << "17 is the newest";
+  source.Run(
+      "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 50); "
+      "CREATE INDEX t_id ON t (id); ALTER TABLE t ALTER id SET (n_distinct = -1)");
+  spec_.version = 17;
+  spec_.from = source.endpoint().Conninfo();
+  const auto lease = Provision(spec_, options_);
+  EXPECT_EQ(std::stoi(lease->version()), 17);
+  EXPECT_EQ(Ask(*lease, "SELECT count(*) FROM public.t"), "50");
+  // What the source's server keeps beside this option for itself stays behind.
+  EXPECT_EQ(Ask(*lease,
+                "SELECT attoptions::text FROM pg_attribute WHERE attrelid = "
+                "'public.t'::regclass AND attname = 'id'"),
+            "{n_distinct=-1}");
+  EXPECT_EQ(Ask(*lease, "SELECT count(*) FROM pg_index WHERE indrelid = 'public.t'::regclass"),
+            "2");
+}
+
+TEST_F(DockerWorld, AnOlderMajorThanTheSourceIsRefused) {
+  NEED_POSTGRES();
+  const testing::Database source;
+  if (db::Connect(source.endpoint())->Server().major() <= 13) GTEST_SKIP() << "13 is no older";
+  spec_.version = 13;
+  spec_.from = source.endpoint().Conninfo();
+  try {
+    Provision(spec_, options_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+    EXPECT_THAT(error.what(), HasSubstr("\"version\""));
+  }
+  EXPECT_EQ(Containers(), "");
+}
+
+// hard-case 121: the owner is dead, so the container is nobody's.
+TEST_F(DockerWorld, CleanRemovesTheContainerOfADeadProcessAndNoOther) {
+  const auto ours = Provision(spec_, options_);
+  const std::string image = RunCommand({.argv = {"docker", "inspect", "--format",
+                                                 "{{.Config.Image}}", Containers().substr(0, 12)}})
+                                .out;
+  const Outcome made =
+      RunCommand({.argv = {"docker", "create", "--name", "understudy-dead-test", "--label",
+                           "understudy.owner=999999999 1 gone", "--label",
+                           "understudy.run=test-docker", image.substr(0, image.find('\n'))}});
+  ASSERT_TRUE(made.ok()) << made.err;
+  EXPECT_THAT(CleanLeftovers(), ::testing::Contains(HasSubstr("understudy-dead-test")));
+  EXPECT_FALSE(RunCommand({.argv = {"docker", "inspect", "understudy-dead-test"}}).ok());
+  EXPECT_EQ(Ask(*ours, "SELECT 1"), "1");
+}
+
+TEST_F(DockerWorld, PostgisIsThereWhereItIsAskedFor) {
+  spec_.extensions = {"postgis"};
+  const auto lease = Provision(spec_, options_);
+  EXPECT_EQ(Ask(*lease, "SELECT count(*) FROM pg_extension WHERE extname = 'postgis'"), "1");
+}
+
 class EveryMajor : public DockerWorld, public ::testing::WithParamInterface<int> {};
 
 TEST_P(EveryMajor, AnswersFromOurImage) {
