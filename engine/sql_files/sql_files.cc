@@ -261,7 +261,7 @@ class SqlFiles final : public core::Migration {
     }
     for (const Version* version : pending) {
       const auto session = ConnectAsUser();  // a file begins with the settings of a new connection
-      backend_pid_ = session->BackendPid();
+      RememberBackend(*session);
       const ScriptRun run = MakeUp(*version, history);
       if (given_.layout == Layout::kGolangMigrate) {
         history.MarkDirty(*session, version->version);
@@ -328,7 +328,7 @@ class SqlFiles final : public core::Migration {
     for (const std::size_t i : back) {
       const Version& version = given_.versions[i];
       const auto session = ConnectAsUser();
-      backend_pid_ = session->BackendPid();
+      RememberBackend(*session);
       ScriptRun run = MakeRun(*version.down, "down " + version.version, "rollback", version);
       run.finish = [&](db::Session& on) {
         core::Journal journal(on, spec_.id);
@@ -439,10 +439,47 @@ class SqlFiles final : public core::Migration {
     return digit == std::string::npos ? version : version.substr(digit);
   }
 
+  // From here on the old engine's commits are refused. Its server process may still be at work on
+  // a statement, long after the engine was killed: it is ended, so that its locks go and nothing of
+  // it comes in between (hard-case 137).
   std::int64_t TakeOver() const {
     const auto session =
         db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
-    return core::Journal(*session, spec_.id).TakeOver();
+    core::Journal journal(*session, spec_.id);
+    const std::int64_t epoch = journal.TakeOver();
+    const auto old = journal.Find("session");
+    if (!old || session->Server().engine != db::Engine::kPostgres) return epoch;
+    const db::Params who = {db::Value::Integer(old->detail.value("pid", 0)),
+                            db::Value::Text(old->detail.value("started", ""))};
+    const std::string alive =
+        "FROM pg_stat_activity WHERE pid = $1::int AND extract(epoch FROM backend_start)::text = "
+        "$2::text";
+    if (session->Query("SELECT pg_terminate_backend(pid) " + alive, who).rows.empty()) return epoch;
+    context_.Log("warning", "the server process of an earlier run was still at work; it was ended");
+    const auto deadline = SteadyClock::now() + kBackendGone;
+    while (!session->Query("SELECT 1 " + alive, who).rows.empty()) {
+      if (SteadyClock::now() > deadline) {
+        throw Error(ErrorKind::kUnavailable, "the server process of an earlier run (pid " +
+                                                 who[0].text +
+                                                 ") does not end; look at it before this goes on");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return epoch;
+  }
+
+  // Remembers the server process that is about to work, for who takes over.
+  void RememberBackend(db::Session& session) {
+    if (session.Server().engine != db::Engine::kPostgres) return;
+    backend_pid_ = session.BackendPid();
+    core::Journal(session, spec_.id)
+        .Put("session",
+             {{"pid", backend_pid_},
+              {"started", session
+                              .Scalar("SELECT extract(epoch FROM backend_start)::text FROM "
+                                      "pg_catalog.pg_stat_activity WHERE pid = "
+                                      "pg_catalog.pg_backend_pid()")
+                              .text}});
   }
 
   std::set<std::string> AppliedByUs(db::Session& session) const {
@@ -553,7 +590,7 @@ class SqlFiles final : public core::Migration {
                   "/transaction: 'all' is nothing that golang-migrate could do: it commits its "
                   "version table between the files");
     }
-    backend_pid_ = session.BackendPid();
+    RememberBackend(session);
     Observation observation(context_, spec_.Target(), session);
     ScriptRunner runner(context_, session, observation, spec_.id, epoch);
     try {
@@ -569,7 +606,7 @@ class SqlFiles final : public core::Migration {
 
   void RunGroupDown(const std::vector<std::size_t>& back, db::Session& session,
                     std::int64_t epoch) {
-    backend_pid_ = session.BackendPid();
+    RememberBackend(session);
     ScriptRun run = MakeRun(*given_.group_down, "down", "rollback", given_.versions[back.front()]);
     run.finish = [&](db::Session& on) {
       core::Journal journal(on, spec_.id);

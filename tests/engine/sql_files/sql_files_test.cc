@@ -502,6 +502,35 @@ TEST(SqlFiles, StopsALongStatementOnRequest) {
   EXPECT_EQ(Scalar(database.endpoint(), "SELECT count(*) FROM pg_class WHERE relname = 'a'"), 0);
 }
 
+TEST(SqlFiles, EndsTheServerProcessOfAKilledEngineBeforeItGoesOn) {  // hard-case 25, 137
+  NEED_POSTGRES();
+  const TestDatabase database;
+  database.Run("CREATE TABLE a(id int)");
+  Project project(database.endpoint());
+  project.Write("migrations/1.sql", "ALTER TABLE a ADD COLUMN b int;\nSELECT 1/0;\n");
+  ASSERT_EQ(project.Run().kind, PhaseOutcome::Kind::kFailed);
+  // As a kill -9 leaves it: the statement goes on without anybody to hear of it, its locks held.
+  const auto orphan = database.Connect({.application_name = "understudy-engine"});
+  orphan->Begin();
+  orphan->Execute("LOCK TABLE public.a");
+  const auto journal = database.Connect();
+  const std::string started = journal
+                                  ->Scalar(
+                                      "SELECT extract(epoch FROM backend_start)::text FROM "
+                                      "pg_stat_activity WHERE pid = $1::int",
+                                      {db::Value::Integer(orphan->BackendPid())})
+                                  .text;
+  project.Write("migrations/1.sql", "ALTER TABLE a ADD COLUMN b int;\n");
+  project.document["limits"] = {{"lock_timeout_ms", 5000}};
+  project.With([](core::Lifecycle& l) { return l.Reset(false); });
+  core::Journal(*journal, "test").Create();
+  core::Journal(*journal, "test")
+      .Put("session", {{"pid", orphan->BackendPid()}, {"started", started}});
+  const PhaseOutcome outcome = project.Run();
+  EXPECT_EQ(outcome.kind, kDone) << outcome.message;
+  EXPECT_THROW(orphan->Query("SELECT 1"), Error);
+}
+
 TEST(SqlFiles, RollsAHalfDoneFileBackByItsDown) {
   NEED_POSTGRES();
   const TestDatabase database;
