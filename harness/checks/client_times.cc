@@ -66,7 +66,8 @@ class Blame {
   void AddBlocking(const Event& event, const Json& row) {
     if (TextAt(row, "who") != "clients") return;
     std::string statement = TextAt(row, "blocker_statement");
-    if (statement.empty()) return;
+    // The engine's own bookkeeping holds nobody up: an earlier statement's lock does (`held`).
+    if (statement.empty() || statement.find("understudy.") != std::string::npos) return;
     for (const Json& other : event.data.value("blocking", Json::array())) {
       if (TextAt(other, "who") == "engine" && TextAt(other, "statement") == statement) {
         statement += " (itself waiting for: " + TextAt(other, "blocker_statement") + ")";

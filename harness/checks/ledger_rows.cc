@@ -76,7 +76,7 @@ bool LedgerColumnRules::TableMayDiffer(const std::string& table) const {
 }
 
 std::optional<std::string> LedgerColumnRules::After(const std::string& table,
-                                              const std::string& column) const {
+                                                    const std::string& column) const {
   if (AnyNamesColumn(allow_, table, column)) return std::nullopt;
   const std::string path = table + "." + db::DisplayIdentifier(column);
   for (const auto& [from, to] : map_) {

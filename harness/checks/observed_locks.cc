@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
+#include <tuple>
 
 #include "harness/checks/facts.h"
 #include "harness/snapshot/snapshot.h"
 
 namespace understudy::harness {
 namespace {
+
+constexpr double kSlackMs = 50;  // a sampler's lateness on a busy machine
 
 std::string WithoutKind(const std::string& object) {
   const auto colon = object.find(':');
@@ -48,6 +51,54 @@ std::set<std::string> KnownBefore(const Evidence& evidence) {
   return known;
 }
 
+// What the observer's pictures say of the engine's granted locks.
+struct Samples {
+  bool reliable = false;  // the observer was there and missed nothing
+  double period_ms = 0;
+  std::map<std::pair<std::string, std::string>, std::vector<Span>> granted;
+
+  std::vector<Span> Of(const std::string& object, const std::string& mode) const {
+    const auto found = granted.find({object, mode});
+    return found == granted.end() ? std::vector<Span>() : found->second;
+  }
+};
+
+Samples SamplesOf(const Evidence& evidence) {
+  Samples samples;
+  for (const Event* event : evidence.OfKind("observer")) {
+    samples.period_ms = std::max(samples.period_ms, NumberAt(event->data, "period_ms"));
+    samples.reliable = NumberAt(event->data, "samples") > 0;
+  }
+  for (const Event* event : evidence.OfKind("observer")) {
+    if (NumberAt(event->data, "errors") > 0) samples.reliable = false;
+  }
+  using Key = std::tuple<std::string, std::string, std::string>;  // pid, object, mode
+  std::map<std::string, std::map<Key, Span>> open;                // by database
+  const auto close = [&](const Key& key, const Span& span) {
+    samples.granted[{std::get<1>(key), std::get<2>(key)}].push_back(span);
+  };
+  for (const Event* event : evidence.OfKind("locks")) {
+    auto& before = open[TextAt(event->data, "database")];
+    std::map<Key, Span> now;
+    for (const Json& row : event->data.value("rows", Json::array())) {
+      if (TextAt(row, "who") != "engine" || row.value("granted", Json(true)) == false) continue;
+      const Key key{TextAt(row, "pid"), WithoutKind(TextAt(row, "object")), TextAt(row, "mode")};
+      const auto known = before.find(key);
+      now[key] = {known == before.end() ? event->t_ms : known->second.begin_ms, event->t_ms};
+    }
+    // A picture is written only when it changed: what is gone now was there one period ago.
+    for (const auto& [key, span] : before) {
+      if (now.contains(key)) continue;
+      close(key, {span.begin_ms, std::max(span.end_ms, event->t_ms - samples.period_ms)});
+    }
+    before = std::move(now);
+  }
+  for (const auto& [database, spans] : open) {
+    for (const auto& [key, span] : spans) close(key, span);
+  }
+  return samples;
+}
+
 }  // namespace
 
 bool BlocksWriters(const std::string& mode) {
@@ -71,12 +122,25 @@ std::vector<LockSeen> LocksSeen(const Evidence& evidence) {
     lock.held_ms = ms;
     if (!statement.empty()) lock.statement = statement;
   };
+  const Samples samples = SamplesOf(evidence);
   std::set<const LockSeen*> accounted;  // by `held`
   for (const Event* event : evidence.OfKind("held")) {
     LockSeen* lock = at(event->data);
     if (lock == nullptr) continue;
     lock->at_point = true;
-    longer(*lock, NumberAt(event->data, "ms"), TextAt(event->data, "statement"));
+    // The transaction tells when it asked for the lock (`ms`) and when it certainly had it
+    // (`seen_ms`): waiting is not holding, and the samples tell the two apart.
+    const double asked = NumberAt(event->data, "ms");
+    double held = asked;
+    if (samples.reliable) {
+      const Span span{event->t_ms - asked, event->t_ms};
+      double granted = 0;
+      for (const Span& seen : samples.Of(lock->object, lock->mode)) granted += seen.Overlap(span);
+      held = std::min(asked, std::max(NumberAt(event->data, "seen_ms", asked),
+                                      granted + 2 * samples.period_ms + kSlackMs));
+    }
+    longer(*lock, held, TextAt(event->data, "statement"));
+    lock->waited_ms = std::max(lock->waited_ms, asked - held);
     accounted.insert(lock);
   }
   for (const Event* event : evidence.OfKind("statement")) {
@@ -90,44 +154,20 @@ std::vector<LockSeen> LocksSeen(const Evidence& evidence) {
       }
     }
   }
-  struct Stretch {
-    double first = 0;
-    double last = 0;
-    LockSeen* lock = nullptr;
-  };
-  double period = 0;
-  for (const Event* event : evidence.OfKind("observer")) {
-    period = std::max(period, NumberAt(event->data, "period_ms"));
-  }
-  std::map<std::string, std::map<std::string, Stretch>> open;  // by database, by pid/object/mode
   for (const Event* event : evidence.OfKind("locks")) {
-    auto& before = open[TextAt(event->data, "database")];
-    std::map<std::string, Stretch> now;
     for (const Json& row : event->data.value("rows", Json::array())) {
       if (TextAt(row, "who") != "engine") continue;
       LockSeen* lock = at(row);
       if (lock == nullptr) continue;
       lock->at_point |= TextAt(event->data, "seen") == "point";
-      if (row.value("granted", Json(true)) == false) {
-        lock->waited_ms = std::max(lock->waited_ms, NumberAt(row, "waited_ms"));
-        if (lock->statement.empty()) lock->statement = TextAt(row, "statement");
-        continue;
-      }
-      const std::string id = TextAt(row, "pid") + "/" + lock->object + "/" + lock->mode;
-      const auto known = before.find(id);
-      const double first = known == before.end() ? event->t_ms : known->second.first;
-      now[id] = {first, event->t_ms, lock};
-      if (!accounted.contains(lock)) {
-        longer(*lock, event->t_ms - first, TextAt(row, "statement"));
-      }
+      if (lock->statement.empty()) lock->statement = TextAt(row, "statement");
+      if (row.value("granted", Json(true)) != false) continue;
+      lock->waited_ms = std::max(lock->waited_ms, NumberAt(row, "waited_ms"));
     }
-    // The observer writes a picture only when it changed: a lock that is gone now was still there
-    // one period ago.
-    for (const auto& [id, stretch] : before) {
-      if (now.contains(id) || accounted.contains(stretch.lock)) continue;
-      longer(*stretch.lock, std::max(stretch.last, event->t_ms - period) - stretch.first, "");
-    }
-    before = std::move(now);
+  }
+  for (auto& [key, lock] : locks) {
+    if (accounted.contains(&lock)) continue;
+    for (const Span& seen : samples.Of(lock.object, lock.mode)) longer(lock, seen.length_ms(), "");
   }
 
   const auto known = KnownBefore(evidence);

@@ -97,11 +97,44 @@ TEST(Locks, AreFollowedThroughSamples) {
                     {"statement", "LOCK"}};
   run.Event(100, "locks", {{"database", "main"}, {"seen", "sample"}, {"rows", {row}}});
   run.Event(2000, "locks", {{"database", "main"}, {"seen", "sample"}, {"rows", Json::array()}});
-  run.Event(2100, "observer", {{"database", "main"}, {"period_ms", 50}});
+  run.Event(2100, "observer",
+            {{"database", "main"}, {"period_ms", 50}, {"samples", 3}, {"errors", 0}});
   const auto verdict = run.Judge("locks");
   EXPECT_EQ(verdict.outcome, Outcome::kFail);
   EXPECT_THAT(verdict.summary, HasSubstr("held 1850 ms"));
   EXPECT_EQ(Measure(run.Read())["locks"][0]["seen"], "sample");
+}
+
+// Waiting behind a long reader is not holding: the transaction only knows when it asked.
+TEST(Locks, AreNotHeldWhileTheyAreWaitedFor) {
+  const auto judged = [](double granted_from) {
+    RunBuilder run;
+    Json row = {{"pid", 1},
+                {"who", "engine"},
+                {"object", "public.orders"},
+                {"mode", "AccessExclusiveLock"},
+                {"granted", false},
+                {"waited_ms", 1},
+                {"statement", "ALTER"}};
+    const auto picture = [&](double t_ms, const Json& rows) {
+      run.Event(t_ms, "locks", {{"database", "main"}, {"seen", "sample"}, {"rows", rows}});
+    };
+    picture(100, Json::array({row}));
+    row["granted"] = true;
+    picture(granted_from, Json::array({row}));
+    picture(2600, Json::array());
+    run.Event(2600, "held",
+              {{"object", "public.orders"},
+               {"mode", "AccessExclusiveLock"},
+               {"ms", 2500},
+               {"seen_ms", 10},
+               {"statement", "ALTER"}});
+    run.Event(3000, "observer",
+              {{"database", "main"}, {"period_ms", 20}, {"samples", 9}, {"errors", 0}});
+    return run.Judge("locks").outcome;
+  };
+  EXPECT_EQ(judged(2500), Outcome::kPass);
+  EXPECT_EQ(judged(1000), Outcome::kFail);
 }
 
 TEST(Locks, OnATableThatTheMigrationMadeHurtNobody) {
