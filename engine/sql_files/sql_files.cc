@@ -177,7 +177,11 @@ class SqlFiles final : public core::Migration {
       : context_(context), spec_(context.spec()), given_(Read(spec_)) {}
 
   core::Capabilities Capabilities() const override {
-    return {.atomic_cutover = false, .retries_cutover = false, .drains = false};
+    // A user's migration that loses a lock fails, as it would in production; one whose file names a
+    // lock timeout asked to step back and try again.
+    return {.atomic_cutover = false,
+            .retries_cutover = spec_.limits.lock_timeout_ms.has_value(),
+            .drains = false};
   }
 
   core::Plan MakePlan() override {

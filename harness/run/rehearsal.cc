@@ -305,6 +305,11 @@ EngineResult Rehearsal::RunEngine(const std::string& migration, Json job) {
     evidence.Add("engine", {{"status", result.outcome == "killed" ? "killed" : "exited"},
                             {"exit_status", result.exit_status}});
     ThrowIfStopped();
+    const std::string verb = job.at("verb");
+    if (result.outcome == "done" && verb == "run") done_.insert(migration);
+    if (result.outcome != "nothing" && (verb == "rollback" || verb == "reset")) {
+      done_.erase(migration);
+    }
     if (result.outcome != "killed" || then.empty() || then == "none") return result;
     evidence.Add("log", {{"level", "info"}, {"text", "after the kill: " + then}});
     if (then == "reset") job["verb"] = "reset";

@@ -60,6 +60,8 @@ class Rehearsal {
   EngineResult RunEngineOn(const std::string& migration, Json job,
                            const std::map<std::string, db::Endpoint>& databases,
                            const std::string& id_suffix = "");
+  // Whether its last job left it done: not failed, rolled back or reset.
+  bool IsDone(const std::string& migration) const { return done_.contains(migration); }
   bool WaitForPoint(const std::string& point, double timeout_s);
   void StepBegins(const std::string& name);  // faults with at_step
 
@@ -80,6 +82,7 @@ class Rehearsal {
   std::vector<std::unique_ptr<Actor>> workload_;
   std::map<std::size_t, std::unique_ptr<Fault>> faults_;
   std::map<std::string, std::unique_ptr<Observer>> observers_;
+  std::set<std::string> done_;  // migrations
   bool actors_running_ = false;
   bool workload_ran_ = false;
 
