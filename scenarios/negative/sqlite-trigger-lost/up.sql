@@ -1,7 +1,7 @@
 CREATE TABLE orders_new (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
   customer_id INTEGER NOT NULL REFERENCES customers (id),
-  status      TEXT NOT NULL DEFAULT 'new' CHECK (status IN ('new', 'paid', 'sent', 'void')),
+  status      TEXT NOT NULL DEFAULT 'new' CHECK (status IN ('new', 'paid', 'sent')),
   total       REAL NOT NULL DEFAULT 0,
   note        TEXT,
   views       INTEGER NOT NULL DEFAULT 0
