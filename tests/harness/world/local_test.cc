@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <thread>
@@ -7,6 +8,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/process.h"
 #include "engine/db/session.h"
 #include "harness/world/owner.h"
 #include "harness/world/world.h"
@@ -194,6 +196,31 @@ TEST_F(LocalWorld, ABrokenFixtureNamesItsFileAndLeavesNothing) {
   const auto lease = Provision(spec_, options_);
   EXPECT_EQ(Ask(*lease, "SELECT count(*) FROM pg_database WHERE datname LIKE 'us@_%' ESCAPE '@'"),
             "1");
+}
+
+TEST_F(LocalWorld, AFullDiskIsToldAndNothingIsLeft) {  // hard-case 128
+  if (::geteuid() != 0) GTEST_SKIP() << "a small file system needs root";
+  const TemporaryFolder small("us-small");
+  const auto mounted = RunCommand({.argv = {"mount", "-t", "tmpfs", "-o", "size=12m,mode=1777",
+                                            "none", small.path().string()}});
+  if (!mounted.ok()) GTEST_SKIP() << "cannot mount: " << mounted.err;
+  const char* before = std::getenv("TMPDIR");
+  const std::string kept = before != nullptr ? before : "/tmp";
+  ::setenv("TMPDIR", small.path().c_str(), 1);
+  std::string message;
+  ErrorKind kind = ErrorKind::kInternal;
+  try {
+    Provision(spec_, options_);
+  } catch (const Error& error) {
+    kind = error.kind();
+    message = error.what();
+  }
+  ::setenv("TMPDIR", kept.c_str(), 1);
+  const bool empty = std::filesystem::is_empty(small.path());
+  RunCommand({.argv = {"umount", small.path().string()}});
+  EXPECT_EQ(kind, ErrorKind::kEnvironment) << message;
+  EXPECT_THAT(message, HasSubstr("No space left"));
+  EXPECT_TRUE(empty);
 }
 
 TEST_F(LocalWorld, AnUnknownSettingIsTheScenariosMistake) {
