@@ -35,6 +35,12 @@ void Rehearsal::BuildWorld() {
     provision.run_id = options.run_id;
     provision.scenario = scenario.name;
     provision.stop = options.stop;
+    provision.needs_power = std::ranges::any_of(scenario.steps, [&](const StepSpec& step) {
+      return step.verb == "restart" && step.options.value("on", "") == spec.name;
+    });
+    provision.run_migrations = [&](const Json& item, const db::Endpoint& endpoint) {
+      RunHistory(item, endpoint);
+    };
     provision.progress = [&](std::string_view text) {
       evidence.Add("log", {{"level", "info"}, {"text", text}});
     };
@@ -42,6 +48,33 @@ void Rehearsal::BuildWorld() {
         During("database '" + spec.name + "'", [&] { return Provision(spec, provision); });
     if (options.keep) lease->Keep();
     leases_.emplace(spec.name, std::move(lease));
+  }
+}
+
+// The project's own migrations bring a fixture to where the rehearsed one begins. The journal of
+// the engine is taken away again; the tool's version table stays, as the tool would leave it.
+void Rehearsal::RunHistory(const Json& item, const db::Endpoint& endpoint) {
+  Json document = {{"strategy", "sql"}, {"on", "fixture"}, {"up", item.at("migrations")}};
+  for (const char* key : {"layout", "through"}) {
+    if (item.contains(key) && !item[key].is_null()) document[key] = item[key];
+  }
+  Json job = {{"id", "fixture"},
+              {"document", document},
+              {"folder", scenario.file.parent_path().string()},
+              {"where", scenario.file.string()},
+              {"databases", {{"fixture", endpoint.Uri()}}}};
+  for (const char* through : {"verify", "cleanup"}) {
+    job["verb"] = "run";
+    job["through"] = through;
+    EngineProcess engine(evidence.folder() / "engine.log");
+    EngineProcess::Callbacks callbacks;
+    callbacks.stop = options.stop;
+    const EngineResult result = engine.Run(job, callbacks);
+    if (result.outcome != "done") {
+      throw Error(ErrorKind::kInvalidSpec, "fixture: the migrations in " +
+                                               item.at("migrations").get<std::string>() +
+                                               " did not run: " + result.message);
+    }
   }
 }
 

@@ -66,6 +66,7 @@ class Rehearsal {
   void StepBegins(const std::string& name);  // faults with at_step
 
  private:
+  void RunHistory(const Json& item, const db::Endpoint& endpoint);
   Json JobOf(const std::string& migration, Json job,
              const std::map<std::string, db::Endpoint>& databases) const;
   EngineProcess::Answer AtPoint(const Json& event, EngineProcess& engine, std::string& then);

@@ -20,10 +20,13 @@ class RowProber {
         random_(Random(rehearsal.scenario.seed).Fork("probes")) {}
 
   void All() {
+    // One transaction, parents first: a child may refer to the row that was just tried.
+    session_.Begin();
     for (const SchemaTable* table : schema_.InForeignKeyOrder()) {
       rehearsal_.ThrowIfStopped();
       WriteAfter(*table);
     }
+    session_.Rollback();
     for (const SchemaTable& table : schema_.tables) {
       rehearsal_.ThrowIfStopped();
       Violate(table);
@@ -87,6 +90,8 @@ class RowProber {
     std::string sql;
     db::Params params;
     std::vector<std::string> columns;
+    std::string returning;  // the forced columns
+    db::Row forced;         // and what they must be, as RETURNING writes it
   };
 
   // An INSERT through every default. `forced`: a column that gets this value.
@@ -102,6 +107,9 @@ class RowProber {
       std::optional<db::Value> value;
       if (const auto it = forced.find(column.name); it != forced.end()) {
         value = it->second;
+        insert.returning +=
+            (insert.returning.empty() ? " RETURNING " : ", ") + db::QuoteIdentifier(column.name);
+        insert.forced.push_back(*value);
       } else {
         value = ValueFor(table, column, serial);
       }
@@ -123,19 +131,35 @@ class RowProber {
     return insert;
   }
 
-  // Runs it in a savepoint that is rolled back; deferred constraints are asked at once.
+  // Runs it in a transaction that is rolled back; deferred constraints are asked at once.
   std::optional<Error> Try(const Insert& insert) {
     std::optional<Error> failure;
     session_.Begin();
     try {
-      session_.Query(insert.sql, insert.params);
+      const db::Result result = session_.Query(insert.sql + insert.returning, insert.params);
       if (postgres_) session_.Execute("SET CONSTRAINTS ALL IMMEDIATE");
+      changed_by_trigger_ = !result.rows.empty() && result.rows[0] != insert.forced;
     } catch (const Error& error) {
       failure = error;
     }
     session_.Rollback();
     if (failure && failure->kind() == ErrorKind::kUnavailable) throw *failure;
     return failure;
+  }
+
+  // Runs it in a savepoint of the open transaction; what is taken stays until that ends.
+  std::optional<Error> TryAndKeep(const Insert& insert) {
+    session_.Execute("SAVEPOINT understudy_probe");
+    try {
+      session_.Query(insert.sql, insert.params);
+      if (postgres_) session_.Execute("SET CONSTRAINTS ALL IMMEDIATE");
+      session_.Execute("RELEASE SAVEPOINT understudy_probe");
+      return std::nullopt;
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kUnavailable) throw;
+      session_.Execute("ROLLBACK TO SAVEPOINT understudy_probe");
+      return error;
+    }
   }
 
   void WriteAfter(const SchemaTable& table) {
@@ -148,10 +172,16 @@ class RowProber {
         return;
       }
     }
+    for (const SchemaForeignKey& key : table.foreign_keys) {
+      if (key.to == table.name || AllNullable(table, key) || HasRows(key.to)) continue;
+      Tell("write-after", name, "unknown",
+           "no row of " + key.to.Display() + " is there to refer to (" + key.name + ")");
+      return;
+    }
     std::optional<Error> last;
     for (int i = 0; i < kTries; ++i) {
       const Insert insert = MakeInsert(table, NextSerial());
-      last = Try(insert);
+      last = TryAndKeep(insert);
       if (!last) {
         Tell("write-after", name, "ok", "an insert through its defaults is taken");
         return;
@@ -163,6 +193,17 @@ class RowProber {
     }
     Tell("write-after", name, "unknown",
          "no row could be made that its checks take: " + last->message(), last->code());
+  }
+
+  bool HasRows(const db::TableName& table) {
+    return !session_.Query("SELECT 1 FROM " + table.Quoted() + " LIMIT 1").rows.empty();
+  }
+
+  static bool AllNullable(const SchemaTable& table, const SchemaForeignKey& key) {
+    return std::ranges::all_of(key.columns, [&](const std::string& name) {
+      const SchemaColumn* column = table.Column(name);
+      return column != nullptr && column->nullable;
+    });
   }
 
   bool IsOurDoing(const Error& error, const SchemaTable& table, const Insert& insert) const {
@@ -267,7 +308,10 @@ class RowProber {
 
   void Expect(const std::string& object, const std::optional<Error>& refused,
               const std::vector<std::string>& states, const std::string& what) {
-    if (!refused) {
+    if (!refused && changed_by_trigger_) {
+      rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
+                                     "a trigger gave the row other values");
+    } else if (!refused) {
       Tell("constraints", object, "failed", what + " was taken");
     } else if (std::ranges::find(states, refused->code()) != states.end()) {
       Tell("constraints", object, "ok", what + " is refused", refused->code());
@@ -382,6 +426,7 @@ ORDER BY 1, 2)sql";
   Schema schema_;
   Random random_;
   const ValueMaker* maker_ = nullptr;
+  bool changed_by_trigger_ = false;  // of the last Try
   std::int64_t serial_ = 0;
 };
 

@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 using testing::Project;
 
 fs::path ProjectFolder(const std::string& name) {
-  return fs::path(UNDERSTUDY_SOURCE_DIR) / "tests/integration/projects" / name;
+  return fs::path(UNDERSTUDY_SOURCE_DIR) / "fixtures/projects" / name;
 }
 
 std::string Catalog(const Database& database) {

@@ -45,7 +45,7 @@ std::string RefusalOf(const Folder& folder, const Variables& variables = {}) {
   return "(no error)";
 }
 
-fs::path Projects() { return fs::path(UNDERSTUDY_SOURCE_DIR) / "tests/integration/projects"; }
+fs::path Projects() { return fs::path(UNDERSTUDY_SOURCE_DIR) / "fixtures/projects"; }
 
 TEST(Layout, IsRecognisedByNamesAndMarks) {
   EXPECT_EQ(DetectLayout(Projects() / "golang-migrate/migrations"), Layout::kGolangMigrate);

@@ -387,7 +387,7 @@ TEST(SqlFiles, RehearsesFlywayAndSqitchAndRefusesTheRealRun) {
     const TestDatabase database;
     Project project(database.endpoint());
     project.document["up"] =
-        std::string(UNDERSTUDY_SOURCE_DIR) + "/tests/integration/projects/" + tool;
+        std::string(UNDERSTUDY_SOURCE_DIR) + "/fixtures/projects/" + tool;
     project.document["variables"] = {{"default_note", "-"}};
     project.rehearsal = false;
     const PhaseOutcome refused = project.Run();
