@@ -13,9 +13,9 @@ namespace understudy::cli {
 namespace {
 
 using AddVerb = void (*)(CLI::App&, Program&);
-constexpr AddVerb kVerbs[] = {AddDemo,    AddTry,    AddRun,        AddPlan,
-                              AddList,    AddJudge,  AddCompare,    AddSnapshot,
-                              AddMigrate, AddSchema, AddCompletion, AddEngine};
+constexpr AddVerb kVerbs[] = {AddDemo,   AddTry,     AddRun,        AddPlan,    AddList,
+                              AddJudge,  AddCompare, AddSnapshot,   AddMigrate, AddSchema,
+                              AddDoctor, AddClean,   AddCompletion, AddEngine};
 
 volatile std::sig_atomic_t signals_seen = 0;
 

@@ -129,12 +129,41 @@ TEST_F(Verbs, SchemasArePrintedAsTheyAre) {
 }
 
 TEST_F(Verbs, EveryVerbHasHelpWithAnExample) {
-  for (const char* verb : {"list", "plan", "schema", "completion"}) {
+  for (const char* verb : {"clean", "compare", "completion", "demo", "doctor", "judge", "list",
+                           "migrate", "plan", "run", "schema", "snapshot", "try"}) {
     const Outcome done = Understudy({verb, "--help"});
     EXPECT_EQ(done.exit_status, 0);
     EXPECT_THAT(done.out, HasSubstr("Example"));
   }
   EXPECT_THAT(Understudy({"--version"}).out, HasSubstr("understudy "));
+}
+
+TEST_F(Verbs, DoctorSaysWhatIsThereAndRefusesWhereARequiredThingIsMissing) {
+  const Outcome done = Understudy({"doctor", "--json"});
+  const Json doctor = ParseJson(done.out, "doctor");
+  EXPECT_EQ(doctor["format"], "understudy-doctor/1");
+  EXPECT_EQ(done.exit_status, doctor["ok"] == true ? 0 : 69);
+  bool sqlite = false;
+  for (const Json& item : doctor["items"]) {
+    for (const char* key : {"kind", "name", "version", "available", "where", "fix"}) {
+      EXPECT_TRUE(item.contains(key)) << key << " is missing in " << item.dump();
+    }
+    sqlite = sqlite || (item["name"] == "sqlite" && item["available"] == true);
+  }
+  EXPECT_TRUE(sqlite);  // built in
+  // With nothing in PATH there is no container engine.
+  const Outcome without =
+      RunCommand({.argv = {kProgram, "doctor"},
+                  .environment = {{"PATH", "/nowhere"}, {"UNDERSTUDY_REQUIRE", "docker"}}});
+  EXPECT_EQ(without.exit_status, 69);
+  EXPECT_THAT(without.err, HasSubstr("UNDERSTUDY_REQUIRE names docker, and it is missing"));
+}
+
+TEST_F(Verbs, CleanPrintsItsJson) {
+  EXPECT_EQ(Understudy({"clean"}).exit_status, 0);
+  const Outcome again = Understudy({"clean", "--json"});
+  EXPECT_EQ(again.exit_status, 0);
+  EXPECT_EQ(ParseJson(again.out, "clean")["format"], "understudy-clean/1");
 }
 
 std::string Completed(const std::string& words) {
