@@ -197,6 +197,26 @@ TEST(Workload, ClientsThatCannotConnectAgainHaveDied) {
   EXPECT_THAT(event["error"].get<std::string>(), HasSubstr("could not connect again"));
 }
 
+TEST(Workload, AWriterThatWaitsForALockIsCancelledWhenItIsStopped) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kTable);
+  Stand stand(database.endpoint());
+  auto workload = MakeWorkload(stand.Spec("writers", 1), stand.context);
+  workload->Start();
+  const auto holder = database.Connect();
+  holder->Execute("BEGIN; LOCK TABLE public.t IN ACCESS EXCLUSIVE MODE");
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  workload->Stop();
+  holder->Rollback();
+  EXPECT_EQ(stand.Events("workload").back()["status"], "stopped");
+  EXPECT_EQ(stand.Count("SELECT count(*) FROM operations WHERE sqlstate = '57014' AND"
+                        " expected = 1 AND duration_ms > 5000"),
+            1)
+      << "our own doing, and as long as it was";
+  EXPECT_EQ(stand.Count("SELECT count(*) FROM writes WHERE state = 'pending'"), 0);
+}
+
 FaultSpec HoldSpec(std::optional<std::int64_t> for_ms, const std::string& sql) {
   FaultSpec spec;
   spec.kind = "hold-transaction";
