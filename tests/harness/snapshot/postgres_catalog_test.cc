@@ -3,6 +3,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
+#include "engine/base/file.h"
 #include "engine/base/process.h"
 #include "engine/db/identifier.h"
 #include "harness/snapshot/snapshot.h"
@@ -219,6 +220,25 @@ TEST(PostgresCatalog, ARoleThatMayNotReadEverythingGetsWhatItMay) {
   }
   EXPECT_TRUE(told);
   database.Run("DROP ROLE " + role);
+}
+
+TEST(PostgresCatalog, ReadsEveryKindOfTheShop) {
+  NEED_POSTGRES();
+  const std::filesystem::path schema =
+      std::filesystem::path(UNDERSTUDY_SOURCE_DIR) / "fixtures/shop/schema.sql";
+  if (!std::filesystem::exists(schema)) GTEST_SKIP() << "no " << schema;
+  const testing_database database;
+  database.Run(ReadFile(schema));
+  std::map<std::string, int> kinds;
+  for (const CatalogObject& object : TakeCatalog(*database.Connect()).objects) {
+    ++kinds[object.kind];
+    EXPECT_FALSE(Describe(object).empty()) << object.path;
+  }
+  for (const char* kind : {"table", "column", "constraint", "index", "sequence", "trigger", "view",
+                           "materialized-view", "function"}) {
+    EXPECT_GE(kinds[kind], 1) << kind;
+  }
+  EXPECT_GE(kinds["table"], 7);
 }
 
 TEST(PostgresCatalog, NoSecretOfAForeignServerIsRead) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/error.h"
+#include "engine/base/file.h"
 #include "engine/base/process.h"
 #include "harness/snapshot/snapshot.h"
 #include "tests/support/ddl_changes.h"
@@ -113,6 +114,21 @@ TEST(SqliteCatalog, AViewThatNamesALostTableIsBroken) {
     worse = worse || (change.path == "view:main.v#broken" && change.severity == Severity::kWorse);
   }
   EXPECT_TRUE(worse);
+}
+
+TEST(SqliteCatalog, TakesEveryTableOfTheShopApart) {
+  const std::filesystem::path schema =
+      std::filesystem::path(UNDERSTUDY_SOURCE_DIR) / "fixtures/shop-sqlite/schema.sql";
+  if (!std::filesystem::exists(schema)) GTEST_SKIP() << "no " << schema;
+  const testing_file database;
+  database.Run(ReadFile(schema));
+  int tables = 0;
+  for (const CatalogObject& object : TakeCatalog(*database.Connect()).objects) {
+    if (object.kind != "table") continue;
+    ++tables;
+    EXPECT_EQ(object.properties.count("definition"), 0U) << object.path << " was kept as a whole";
+  }
+  EXPECT_GE(tables, 5);
 }
 
 TEST(SqliteCatalog, WritersMayGoOnWhileItIsRead) {
