@@ -15,6 +15,7 @@
 #include "harness/cli/progress.h"
 #include "harness/run/judge.h"
 #include "harness/run/runner.h"
+#include "harness/world/world.h"
 
 namespace understudy::cli {
 namespace fs = std::filesystem;
@@ -204,6 +205,7 @@ RunDone RunScenarios(const Program& program, const std::vector<harness::Scenario
     work();
   }
   progress.Done();
+  if (!settings.keep) harness::EndServers();
   if (Interrupted()) done.exit = kInterrupted;
 
   reports::Report& report = done.report;
