@@ -103,24 +103,6 @@ int ExitOf(reports::Outcome outcome) {
   return outcome == reports::Outcome::kFail ? kFail : kUnknown;
 }
 
-// One report entry out of the repetitions of a scenario: its worst, and how many were what.
-reports::ScenarioReport Merge(std::vector<reports::ScenarioReport> runs, const std::string& name) {
-  Json counts = {{"runs", runs.size()}, {"pass", 0}, {"fail", 0}, {"unknown", 0}};
-  std::size_t worst = 0;
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    const std::string verdict(reports::OutcomeName(runs[i].verdict));
-    counts[verdict] = counts[verdict].get<int>() + 1;
-    const reports::Outcome so_far = runs[worst].verdict;
-    if (runs[i].verdict != so_far && reports::Worse(runs[i].verdict, so_far) == runs[i].verdict) {
-      worst = i;
-    }
-  }
-  reports::ScenarioReport merged = std::move(runs[worst]);
-  merged.name = name;
-  if (runs.size() > 1) merged.repetitions = counts;
-  return merged;
-}
-
 struct Task {
   const harness::Scenario* scenario;
   int repetition;  // from 1
@@ -218,7 +200,7 @@ RunDone RunScenarios(const Program& program, const std::vector<harness::Scenario
     for (; i < tasks.size() && tasks[i].scenario == scenario; ++i) {
       if (results[i]) runs.push_back(std::move(*results[i]));
     }
-    if (!runs.empty()) report.scenarios.push_back(Merge(std::move(runs), scenario->name));
+    if (!runs.empty()) report.scenarios.push_back(harness::MergeRepetitions(std::move(runs)));
   }
   report.duration_ms = static_cast<std::int64_t>(MillisecondsSince(started));
   WriteFileWhole(done.folder / "run.json", ToText({{"format", "understudy-run/1"},
