@@ -140,5 +140,12 @@ TEST(Rooms, IncludeOurFilesByTheirWholePath) {
   }
 }
 
+TEST(Rooms, HaveAReadme) {
+  for (const auto& [room, ignored] : Allowed()) {
+    if (room == "engine") continue;  // strategies.cc alone
+    EXPECT_TRUE(fs::exists(kRoot / room / "README.md")) << room;
+  }
+}
+
 }  // namespace
 }  // namespace understudy
