@@ -258,6 +258,7 @@ Writer::Result Writer::Group(Kind kind, Random& random, bool transaction, bool r
 // A refusal by a constraint of the start that our values were meant to satisfy is our own doing: a
 // key that a sequence makes is not, there the migration may have left the sequence behind.
 bool Writer::OwnDoing(const Error& error, const std::vector<Step>& steps) const {
+  if (stage_->engine == db::Engine::kSqlite) return OwnDoingOnSqlite(error, steps);
   if (error.code() != "23505" && error.code() != "23514" && error.code() != "23P01") return false;
   if (error.code() == "23505" && steps.back().plan->server_makes_key) {
     const auto& keys = steps.back().plan->table.keys;
@@ -269,6 +270,21 @@ bool Writer::OwnDoing(const Error& error, const std::vector<Step>& steps) const 
     const auto& known = step.plan->known_constraints;
     return std::any_of(known.begin(), known.end(), [&](const std::string& its) {
       return error.message().find('"' + its + '"') != std::string::npos;
+    });
+  });
+}
+
+// SQLite names no constraint: "UNIQUE constraint failed: order_items.order_id, order_items.line".
+bool Writer::OwnDoingOnSqlite(const Error& error, const std::vector<Step>& steps) {
+  return std::any_of(steps.begin(), steps.end(), [&](const Step& step) {
+    const SchemaTable& table = step.plan->table;
+    return std::any_of(table.keys.begin(), table.keys.end(), [&](const SchemaKey& key) {
+      if (key.primary && step.plan->server_makes_key) return false;
+      std::string columns;
+      for (const std::string& column : key.columns) {
+        columns += (columns.empty() ? "" : ", ") + table.name.name + "." + column;
+      }
+      return error.message().ends_with("UNIQUE constraint failed: " + columns);
     });
   });
 }

@@ -104,6 +104,7 @@ class Writer : public Client {
   void Fail(const Error& error, Kind kind, std::vector<Step>& steps, std::size_t failed,
             bool transaction, bool committing, double started_ms);
   bool OwnDoing(const Error& error, const std::vector<Step>& steps) const;
+  static bool OwnDoingOnSqlite(const Error& error, const std::vector<Step>& steps);
   Json Canonical(const Step& step);
   void Relearn(Step& step);
   void FollowCatalog();
