@@ -7,7 +7,9 @@ set -u
 cd "$(dirname "$0")/.." || exit 70
 mode="${1:-quick}"
 case "$mode" in quick | all) ;; *) echo "usage: tests/run.sh quick|all" >&2; exit 64 ;; esac
-[ "$mode" = all ] && export UNDERSTUDY_REQUIRE="${UNDERSTUDY_REQUIRE:-postgres,docker}"
+if [ "$mode" = all ]; then
+  export UNDERSTUDY_REQUIRE="${UNDERSTUDY_REQUIRE:-postgres,docker}" UNDERSTUDY_TEST_ALL=1
+fi
 jobs="${JOBS:-$(nproc)}"
 out="$PWD/build/test-results"
 program="$PWD/build/release/understudy"

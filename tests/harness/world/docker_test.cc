@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include <fstream>
 
 #include "engine/base/clock.h"
@@ -10,6 +12,10 @@
 #include "engine/db/session.h"
 #include "harness/world/world.h"
 #include "tests/support/server.h"
+
+// Each needs an image of its own, which takes minutes to make: `make test` builds one.
+#define ONLY_IN_TEST_ALL() \
+  if (std::getenv("UNDERSTUDY_TEST_ALL") == nullptr) GTEST_SKIP() << "only in make test-all"
 
 namespace understudy::harness {
 namespace {
@@ -112,6 +118,7 @@ TEST_F(DockerWorld, AServerSettingThatNeedsARestartIsThere) {
 }
 
 TEST_F(DockerWorld, CopiesALocalDatabaseToANewerMajorWithThatMajorsTools) {
+  ONLY_IN_TEST_ALL();
   NEED_POSTGRES();
   const testing::Database source;
   if (db::Connect(source.endpoint())->Server().major() > 17) GTEST_SKIP() << "17 is the newest";
@@ -133,6 +140,7 @@ TEST_F(DockerWorld, CopiesALocalDatabaseToANewerMajorWithThatMajorsTools) {
 }
 
 TEST_F(DockerWorld, AnOlderMajorThanTheSourceIsRefused) {
+  ONLY_IN_TEST_ALL();
   NEED_POSTGRES();
   const testing::Database source;
   if (db::Connect(source.endpoint())->Server().major() <= 13) GTEST_SKIP() << "13 is no older";
@@ -165,6 +173,7 @@ TEST_F(DockerWorld, CleanRemovesTheContainerOfADeadProcessAndNoOther) {
 }
 
 TEST_F(DockerWorld, PostgisIsThereWhereItIsAskedFor) {
+  ONLY_IN_TEST_ALL();
   spec_.extensions = {"postgis"};
   const auto lease = Provision(spec_, options_);
   EXPECT_EQ(Ask(*lease, "SELECT count(*) FROM pg_extension WHERE extname = 'postgis'"), "1");
@@ -173,6 +182,7 @@ TEST_F(DockerWorld, PostgisIsThereWhereItIsAskedFor) {
 class EveryMajor : public DockerWorld, public ::testing::WithParamInterface<int> {};
 
 TEST_P(EveryMajor, AnswersFromOurImage) {
+  if (GetParam() != 15) ONLY_IN_TEST_ALL();
   spec_.version = GetParam();
   const auto started = SteadyClock::now();
   const auto lease = Provision(spec_, options_);
