@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "engine/base/error.h"
+#include "harness/evidence/log_line.h"
 
 namespace understudy::harness {
 namespace fs = std::filesystem;
@@ -55,6 +56,17 @@ void Append(int fd, const fs::path& file, std::string_view line) {
   }
 }
 
+int OpenToAppend(const fs::path& file) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    const int saved = errno;
+    throw Error(ErrorKind::kEnvironment,
+                "cannot create " + file.string() + ": " + std::strerror(saved),
+                saved == ENOSPC ? "ENOSPC" : "");
+  }
+  return fd;
+}
+
 }  // namespace
 
 EvidenceWriter::EvidenceWriter(fs::path folder, SteadyClock::time_point start)
@@ -62,15 +74,10 @@ EvidenceWriter::EvidenceWriter(fs::path folder, SteadyClock::time_point start)
   std::error_code failed;
   fs::create_directories(folder_, failed);
   const fs::path file = folder_ / "evidence.jsonl";
-  fd_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd_ < 0) {
-    const int saved = errno;
-    throw Error(ErrorKind::kEnvironment,
-                "cannot create " + file.string() + ": " + std::strerror(saved),
-                saved == ENOSPC ? "ENOSPC" : "");
-  }
+  fd_ = OpenToAppend(file);
   try {
     if (::lseek(fd_, 0, SEEK_END) == 0) Append(fd_, file, kFormatLine);
+    log_fd_ = OpenToAppend(folder_ / "log.txt");
   } catch (...) {
     ::close(fd_);
     throw;
@@ -79,6 +86,7 @@ EvidenceWriter::EvidenceWriter(fs::path folder, SteadyClock::time_point start)
 
 EvidenceWriter::~EvidenceWriter() {
   if (fd_ >= 0) ::close(fd_);
+  if (log_fd_ >= 0) ::close(log_fd_);
 }
 
 void EvidenceWriter::Add(std::string_view kind, Json data) {
@@ -92,9 +100,11 @@ void EvidenceWriter::AddAt(double t_ms, std::string_view kind, Json data) {
     line[key == "kind" || key == "t_ms" ? "its_" + key : key] = value;
   }
   const std::string text = ToLine(line) + "\n";
+  const std::string told = LogLine(kind, data);
   {
     const std::lock_guard lock(mutex_);
     Append(fd_, folder_ / "evidence.jsonl", text);
+    if (!told.empty()) Append(log_fd_, folder_ / "log.txt", UtcNow() + "  " + told + "\n");
   }
   if (on_event) on_event({t_ms, std::string(kind), std::move(data)});
 }

@@ -14,7 +14,8 @@
 #include "engine/db/session.h"
 
 // The record of one scenario's run, on disk as it happens: `evidence.jsonl` (the kinds of event
-// are listed in this room's README.md), `ledger.sqlite`, `snapshots.sqlite`, `scenario.json`.
+// are listed in this room's README.md), the same for people in `log.txt`, `ledger.sqlite`,
+// `snapshots.sqlite`, `scenario.json`.
 namespace understudy::harness {
 
 struct Event {
@@ -48,6 +49,7 @@ class EvidenceWriter {
   SteadyClock::time_point start_;
   std::mutex mutex_;
   int fd_ = -1;
+  int log_fd_ = -1;  // log.txt
   std::vector<std::string> not_checked_;
 };
 

@@ -147,6 +147,25 @@ TEST(Locks, OnATableThatTheMigrationMadeHurtNobody) {
 }
 
 // hard-case 106
+TEST(Locks, NoneOnTheUsersTablesIsAnAnswerOnlyOfATransactionThatWasAsked) {
+  const auto outcome = [](const Json& statement) {
+    RunBuilder run;
+    run.Event(100, "statement", statement);
+    return run.Judge("locks").outcome;
+  };
+  const Json none = Json::array();
+  EXPECT_EQ(outcome({{"sql", "CREATE TABLE a()"}, {"transaction", "file"}, {"locks", none}}),
+            Outcome::kPass);
+  EXPECT_EQ(outcome({{"sql", "VACUUM"}, {"transaction", "own"}, {"locks", none}}),
+            Outcome::kUnknown);
+  EXPECT_EQ(outcome({{"sql", "ALTER TABLE x"},
+                     {"transaction", "file"},
+                     {"locks", none},
+                     {"error", "no such table"}}),
+            Outcome::kUnknown);
+}
+
+// hard-case 106
 TEST(Locks, NoneSeenIsUnknownAndSqliteDoesNotApply) {
   EXPECT_EQ(RunBuilder().Judge("locks").outcome, Outcome::kUnknown);
   RunBuilder sqlite;

@@ -33,6 +33,23 @@ TEST(EvidenceWriter, WritesTheFormatFirstThenEveryEventAsOneLine) {
   EXPECT_EQ(lines[3]["what"], "table public.a");
 }
 
+TEST(EvidenceWriter, TellsPeopleTheSameInItsLogWithoutSamples) {
+  const TemporaryFolder folder;
+  {
+    EvidenceWriter writer(folder.path(), SteadyClock::now());
+    writer.Add("step", {{"name", "go"}, {"status", "end"}, {"detail", "two\nlines"}});
+    writer.Add("locks", {{"seen", "sample"}, {"rows", Json::array()}});
+    writer.Add("log", {{"level", "info"}, {"text", std::string(5000, 'x')}});
+  }
+  std::ifstream in(folder.path() / "log.txt");
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  ASSERT_EQ(lines.size(), 2U) << "one line an event, samples left out";
+  EXPECT_THAT(lines[0], ::testing::MatchesRegex(
+                            "[0-9-]+T[0-9:.]+Z  step  name: go  status: end  detail: two lines"));
+  EXPECT_LT(lines[1].size(), 600U);
+}
+
 TEST(EvidenceWriter, LinesOfManyThreadsStayWhole) {
   const TemporaryFolder folder;
   EvidenceWriter writer(folder.path(), SteadyClock::now());
