@@ -1,12 +1,14 @@
 #!/bin/bash
 # Compares two pgbench databases of 5 M rows: ours against two parallel sum(hashtext(t::text)) per
-# table (both sides at once), interleaved. Prints one JSON document: the ratio's median and spread.
+# table (both sides at once), interleaved. Prints two lines of JSON: time and memory.
 #   bench/compare.sh [PAIRS] [SCALE]      UNDERSTUDY=build/release/understudy
-# Without PGHOST a throwaway server is started and removed; else both databases are made there and
-# dropped at the end.
+# Without UNDERSTUDY_BENCH_HOST (…_PORT, …_USER) a throwaway server is started and removed, with
+# fsync off and 512 MB of shared buffers (both sides only read); else both databases are made there
+# and dropped at the end.
 set -euo pipefail
 pairs=${1:-5} scale=${2:-50}
 program=${UNDERSTUDY:-build/release/understudy}
+bench=$(dirname "$program")/understudy_bench
 left=understudy_bench_left right=understudy_bench_right
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1 || true)
 export PATH=$PATH:$bin
@@ -23,7 +25,12 @@ clean() {
   rm -rf "$work"
 }
 trap clean EXIT
-if [ -z "${PGHOST:-}" ]; then
+trap 'exit 130' INT TERM
+unset ${!PG*}
+if [ -n "${UNDERSTUDY_BENCH_HOST:-}" ]; then
+  export PGHOST=$UNDERSTUDY_BENCH_HOST PGPORT=${UNDERSTUDY_BENCH_PORT:-5432}
+  export PGUSER=${UNDERSTUDY_BENCH_USER:-postgres}
+else
   chmod 755 "$work"
   if [ "$(id -u)" = 0 ]; then chown postgres "$work"; fi
   (cd / && as_postgres "$bin/initdb" -D "$work/data" --no-sync -A trust -U postgres >/dev/null &&
@@ -61,33 +68,13 @@ theirs() {
 ours() {
   "$program" compare "dbname=$left" "dbname=$right" --rows-only --json
 }
-peak_rss() { # of our program, in bytes
-  python3 - "$program" "dbname=$left" "dbname=$right" <<'PYTHON' 2>/dev/null || echo null
-import resource, subprocess, sys
-subprocess.run([sys.argv[1], "compare", *sys.argv[2:], "--rows-only"],
-               stdout=subprocess.DEVNULL, check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-PYTHON
-}
 theirs && ours >/dev/null  # warm
 for _ in $(seq "$pairs"); do
   b=$(seconds theirs)
   a=$(seconds ours)
   echo "$a $b" >>"$work/pairs"
 done
-awk -v rows=$((scale * 100011)) -v rss="$(peak_rss)" '
-  { ours[NR] = $1; theirs[NR] = $2; ratio[NR] = $1 / $2 }
-  function sorted(a, n,  i, j, t) {
-    for (i = 2; i <= n; i++)
-      for (j = i; j > 1 && a[j-1] > a[j]; j--) { t = a[j]; a[j] = a[j-1]; a[j-1] = t }
-  }
-  function median(a, n) { return n % 2 ? a[(n+1)/2] : (a[n/2] + a[n/2+1]) / 2 }
-  END {
-    sorted(ours, NR); sorted(theirs, NR); sorted(ratio, NR); m = median(ratio, NR)
-    printf "{\"name\": \"compare\", \"rows\": %d, \"pairs\": %d, ", rows, NR
-    printf "\"peer\": \"two parallel sum(hashtext(t::text)) per table\", "
-    printf "\"ours_s\": %.3f, \"theirs_s\": %.3f, ", median(ours, NR), median(theirs, NR)
-    printf "\"ratio\": %.3f, \"ratio_min\": %.3f, \"ratio_max\": %.3f, ", m, ratio[1], ratio[NR]
-    printf "\"target\": 1.0, \"goal\": 0.7, \"met\": %s, ", m <= 1.0 ? "true" : "false"
-    printf "\"max_rss_bytes\": %s}\n", rss
-  }' "$work/pairs"
+"$bench" pairs compare "compare all rows of two databases ($((scale * 100000)) rows each)" \
+  'two parallel sum(hashtext(t::text)) per table, by psql' 1.0 0.7 <"$work/pairs"
+"$bench" memory compare-memory 'peak memory of that compare' 200 \
+  "$program" compare "dbname=$left" "dbname=$right" --rows-only
