@@ -107,7 +107,19 @@ class Observer::Work {
       // A sample that took longer than the period is followed by the next at once, not by several.
       next = std::max(next + pause, SteadyClock::now());
       std::unique_lock lock(wake_mutex_);
-      if (wake_.wait_until(lock, next, [this] { return stopping_; })) return;
+      if (!wake_.wait_until(lock, next, [this] { return stopping_; })) continue;
+      lock.unlock();
+      if (session) LastSize(*session);
+      return;
+    }
+  }
+
+  // What was written since the last slow sample belongs to the run as well.
+  void LastSize(db::Session& session) {
+    try {
+      WriteSlow(session);
+    } catch (const std::exception& error) {
+      Failed(error);
     }
   }
 

@@ -66,6 +66,19 @@ bool HasRow(const Json& locks, const std::string& who, const std::string& object
   return false;
 }
 
+TEST(Observer, CountsWhatWasWrittenToTheLogUpToItsEnd) {
+  NEED_POSTGRES();
+  const testing_database database;
+  database.Run("CREATE TABLE public.filled(id integer)");
+  Recorder recorder;
+  Observer observer({"main", database.endpoint(), milliseconds(10), {}}, recorder.evidence);
+  observer.Start();
+  ASSERT_TRUE(Eventually([&] { return !recorder.OfKind("size").empty(); }));
+  database.Run("INSERT INTO public.filled SELECT generate_series(1, 1000)");
+  observer.Stop();  // before the next slow sample would come
+  EXPECT_GT(recorder.OfKind("size").back().data.at("wal_bytes").get<std::int64_t>(), 50000);
+}
+
 TEST(Observer, SeesALockTheClientThatWaitsForItAndTheReleaseOfBoth) {
   NEED_POSTGRES();
   const testing_database database;
