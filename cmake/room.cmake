@@ -8,6 +8,11 @@ target_compile_options(
             # False alarms of GCC 12's optimiser about std::string and std::variant.
             "$<$<AND:$<CXX_COMPILER_ID:GNU>,$<CONFIG:Release>>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow;-Wno-maybe-uninitialized>")
 
+# The same alarms again, where the sanitizers' own code is in the optimiser's way.
+if(CMAKE_CXX_FLAGS MATCHES "-fsanitize" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(understudy_warnings INTERFACE -Wno-maybe-uninitialized -Wno-tsan)
+endif()
+
 # One precompiled header for every room and test: the standard library and nlohmann/json.
 if(UNDERSTUDY_PCH)
   file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")

@@ -79,6 +79,17 @@ std::vector<std::string> DatabasesOf(const Json& migration, const Copies& copies
   return names;
 }
 
+// A migration whose databases are not known was not compared: never a silent pass.
+std::vector<std::string> DatabasesToCompare(const Json& migration, const Copies& copies) {
+  const std::vector<std::string> names = DatabasesOf(migration, copies);
+  if (names.empty()) {
+    throw Error(ErrorKind::kUnsupported,
+                "the migration names none of the scenario's databases (on, source, target): there "
+                "is nothing to compare");
+  }
+  return names;
+}
+
 // Runs the migration once more on what it left: it must find nothing to do and change nothing.
 void Idempotent(Rehearsal& rehearsal, const std::string& migration, const Json& document) {
   const std::string last = LastSnapshot(rehearsal);
@@ -91,7 +102,7 @@ void Idempotent(Rehearsal& rehearsal, const std::string& migration, const Json& 
   Tell(rehearsal, "idempotent", "", migration, ran ? "ok" : "failed",
        ran ? "ran once more: " + result.outcome : "running it once more: " + result.message);
   if (!ran) return;
-  for (const std::string& database : DatabasesOf(document, copies)) {
+  for (const std::string& database : DatabasesToCompare(document, copies)) {
     const Snapshot* before = rehearsal.Taken(last, database);
     DiffAndTell(rehearsal, "idempotent", last + ":" + database, "again:" + database, *before,
                 SnapshotOf(copies.endpoints.at(database)));
@@ -112,8 +123,11 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
   Tell(rehearsal, "up-down-up", "", migration + " down", went_down ? "ok" : "failed",
        went_down ? "went down" : "going down: " + down.outcome + " " + down.message);
   if (!went_down) return;
-  for (const std::string& database : DatabasesOf(document, copies)) {
-    if (rehearsal.Held(first, database) == nullptr) continue;
+  for (const std::string& database : DatabasesToCompare(document, copies)) {
+    if (rehearsal.Held(first, database) == nullptr) {
+      throw Error(ErrorKind::kUnsupported, "no copy of " + first + ":" + database +
+                                               " was held to compare with (see not_checked)");
+    }
     DiffAndTell(rehearsal, "up-down-up", first + ":" + database, "down:" + database,
                 *rehearsal.Taken(first, database), SnapshotOf(copies.endpoints.at(database)));
     CompareAndTell(rehearsal, "up-down-up", first + ":" + database, "down:" + database,
@@ -126,7 +140,7 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
   Tell(rehearsal, "up-down-up", "", migration + " up again", went_up ? "ok" : "failed",
        went_up ? "went up again" : "going up again: " + up.outcome + " " + up.message);
   if (!went_up) return;
-  for (const std::string& database : DatabasesOf(document, copies)) {
+  for (const std::string& database : DatabasesToCompare(document, copies)) {
     DiffAndTell(rehearsal, "up-down-up", last + ":" + database, "up again:" + database,
                 *rehearsal.Taken(last, database), SnapshotOf(copies.endpoints.at(database)));
     CompareAndTell(rehearsal, "up-down-up", last + ":" + database, "up again:" + database,

@@ -138,7 +138,8 @@ class RowProber {
     try {
       const db::Result result = session_.Query(insert.sql + insert.returning, insert.params);
       if (postgres_) session_.Execute("SET CONSTRAINTS ALL IMMEDIATE");
-      changed_by_trigger_ = !result.rows.empty() && result.rows[0] != insert.forced;
+      // A trigger may give the row other values, or take it away altogether.
+      changed_by_trigger_ = result.rows.empty() || result.rows[0] != insert.forced;
     } catch (const Error& error) {
       failure = error;
     }
@@ -310,7 +311,7 @@ class RowProber {
               const std::vector<std::string>& states, const std::string& what) {
     if (!refused && changed_by_trigger_) {
       rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
-                                     "a trigger gave the row other values");
+                                     "a trigger gave the row other values or kept it out");
     } else if (!refused) {
       Tell("constraints", object, "failed", what + " was taken");
     } else if (std::ranges::find(states, refused->code()) != states.end()) {

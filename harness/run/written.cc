@@ -58,14 +58,17 @@ WHERE k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN 
 
 Written::Written(db::Session& ledger, const std::string& database, db::Session& copy) {
   std::map<std::string, std::set<std::string>> operations;  // table → what clients did to it
-  ledger.ForEachRow("SELECT table_name, key, key_after, operation FROM writes WHERE database = $1",
-                    {db::Value::Text(database)}, [&](const db::Row& row) {
-                      operations[row[0].text].insert(row[3].text);
-                      for (const std::size_t i : {std::size_t{1}, std::size_t{2}}) {
-                        if (!row[i].is_null())
-                          keys_.insert(HashOf(row[0].text, ParseJson(row[i].text, "ledger")));
-                      }
-                    });
+  // A write that was refused or rolled back explains no difference: its row stays with `rows`.
+  ledger.ForEachRow(
+      "SELECT table_name, key, key_after, operation FROM writes WHERE database = $1"
+      " AND state NOT IN ('refused', 'rolled_back')",
+      {db::Value::Text(database)}, [&](const db::Row& row) {
+        operations[row[0].text].insert(row[3].text);
+        for (const std::size_t i : {std::size_t{1}, std::size_t{2}}) {
+          if (!row[i].is_null())
+            keys_.insert(HashOf(row[0].text, ParseJson(row[i].text, "ledger")));
+        }
+      });
   std::set<std::string> writers;
   for (const auto& [table, done] : operations) writers.insert(table);
 

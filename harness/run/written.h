@@ -17,7 +17,7 @@ class Written {
   // Reads the ledger (flushed) and the catalog of `database` in its state at `copy`.
   Written(db::Session& ledger, const std::string& database, db::Session& copy);
 
-  // Whether a ledgered client wrote, or tried to write, the row with this key.
+  // Whether a ledgered client wrote, or may have written, the row with this key.
   bool Knows(std::string_view table, const Json& key) const;
   // Table → why its rows cannot be told from the clients' doing.
   const std::map<std::string, std::string>& indirect() const { return indirect_; }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
+#include <regex>
 
 #include "engine/db/identifier.h"
 #include "harness/snapshot/normal_forms.h"
@@ -89,11 +90,139 @@ std::string Actions(const std::string& definition) {
   return AfterWord(close == std::string::npos ? definition : definition.substr(close), " ON ");
 }
 
+// Where the parenthesis at `open` is closed; quoted text is passed over.
+std::size_t Closing(std::string_view text, std::size_t open) {
+  int depth = 0;
+  char quote = 0;
+  for (std::size_t i = open; i < text.size(); ++i) {
+    if (quote != 0) {
+      if (text[i] == quote) quote = 0;
+    } else if (text[i] == '\'' || text[i] == '"') {
+      quote = text[i];
+    } else if (text[i] == '(') {
+      ++depth;
+    } else if (text[i] == ')' && --depth == 0) {
+      return i;
+    }
+  }
+  return std::string_view::npos;
+}
+
+// The columns of the first list; those of INCLUDE are no part of a key.
 std::vector<std::string> KeyColumns(const std::string& definition) {
   const auto open = definition.find('(');
-  const auto close = definition.rfind(')');
-  if (open == std::string::npos || close == std::string::npos || close < open) return {};
+  if (open == std::string::npos) return {};
+  const auto close = Closing(definition, open);
+  if (close == std::string::npos) return {};
   return Elements(std::string_view(definition).substr(open + 1, close - open - 1));
+}
+
+// Without casts, which come and go with the types of columns: "(a > (0)::numeric)" is "(a > 0)".
+std::string WithoutCasts(std::string text) {
+  static const std::regex cast(
+      R"(::("[^"]+"|[a-z_][a-z0-9_.]*)( varying| precision| with(out)? time zone)?(\(\d+(,\d+)?\))?(\[\])?)");
+  static const std::regex literal(R"(\((-?[0-9.]+|'[^']*')\))");
+  return std::regex_replace(std::regex_replace(text, cast, ""), literal, "$1");
+}
+
+// The parts of a condition that must all hold. One with an OR beside them is a single part.
+std::vector<std::string> Conjuncts(std::string_view text) {
+  const auto trim = [&] {
+    while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+    while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  };
+  for (trim(); !text.empty() && text.front() == '(' && Closing(text, 0) == text.size() - 1;
+       trim()) {
+    text = text.substr(1, text.size() - 2);
+  }
+  std::vector<std::string> parts;
+  std::size_t from = 0;
+  const auto add = [&](std::string_view part) {
+    if (part.size() == text.size()) {
+      parts.emplace_back(part);
+      return;
+    }
+    for (std::string& one : Conjuncts(part)) parts.push_back(std::move(one));
+  };
+  char quote = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (quote != 0) {
+      if (text[i] == quote) quote = 0;
+    } else if (text[i] == '\'' || text[i] == '"') {
+      quote = text[i];
+    } else if (text[i] == '(') {
+      const auto close = Closing(text, i);
+      if (close == std::string_view::npos) return {std::string(text)};
+      i = close;
+    } else if (text.substr(i).starts_with(" OR ") || text.substr(i).starts_with(" BETWEEN ")) {
+      return {std::string(text)};
+    } else if (text.substr(i).starts_with(" AND ")) {
+      add(text.substr(from, i - from));
+      from = i + 5;
+    }
+  }
+  add(text.substr(from));
+  return parts;
+}
+
+// Whether a check may let through what it did not. Only more of the same conditions is surely
+// stronger: whatever else became of it, somebody must say that it is meant.
+bool WeakerCheck(const std::string& before, const std::string& now) {
+  const auto parts = [](const std::string& definition) {
+    const std::string text = WithoutCasts(definition);
+    const auto open = text.find('(');
+    return open == std::string::npos ? std::vector<std::string>{text}
+                                     : Conjuncts(std::string_view(text).substr(open));
+  };
+  const auto kept = parts(now);
+  const auto asked = parts(before);
+  return std::any_of(asked.begin(), asked.end(),
+                     [&](const std::string& part) { return !Contains(kept, part); });
+}
+
+// Whether a key may forbid less: it asks for a column that it did not ask for.
+bool WeakerKey(const std::string& before, const std::string& now) {
+  const auto columns = KeyColumns(before);
+  const auto wanted = KeyColumns(now);
+  return std::any_of(wanted.begin(), wanted.end(),
+                     [&](const std::string& c) { return !Contains(columns, c); });
+}
+
+// Whether an index covers fewer rows, forbids less or has lost columns.
+bool WeakerIndex(const CatalogObject& left, const CatalogObject& right) {
+  const std::string before = Get(left, "definition");
+  const std::string now = Get(right, "definition");
+  const std::string only = AfterWord(now, " WHERE ");
+  if (!only.empty() && WithoutCasts(AfterWord(before, " WHERE ")) != WithoutCasts(only)) {
+    return true;
+  }
+  if (Get(left, "unique") == "yes" && WeakerKey(before, now)) return true;
+  const auto columns = KeyColumns(now);
+  const auto asked = KeyColumns(before);
+  return Get(left, "unique") != "yes" &&
+         std::any_of(asked.begin(), asked.end(),
+                     [&](const std::string& c) { return !Contains(columns, c); });
+}
+
+// Whether a trigger misses an event that it was there for.
+bool FiresLess(const std::string& before, const std::string& now) {
+  const auto head = [](const std::string& definition) {
+    std::string upper;
+    for (const char c : definition) {
+      upper += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    }
+    return upper.substr(0, upper.find(" ON "));
+  };
+  const std::string was = head(before);
+  const std::string is = head(now);
+  for (const char* event : {" INSERT", " UPDATE", " DELETE", " TRUNCATE"}) {
+    if (was.find(event) != std::string::npos && is.find(event) == std::string::npos) return true;
+  }
+  const auto has = [](const std::string& text, const char* word) {
+    return text.find(word) != std::string::npos;
+  };
+  return (has(is, " UPDATE OF ") && !has(was, " UPDATE OF ")) ||
+         (has(now, " WHEN (") && !has(before, " WHEN ("));
 }
 
 bool WeakerConstraint(const CatalogObject& left, const CatalogObject& right) {
@@ -106,16 +235,11 @@ bool WeakerConstraint(const CatalogObject& left, const CatalogObject& right) {
            before.substr(0, before.find(" ON ")) != now.substr(0, now.find(" ON "));
   }
   if (type == "unique" || type == "primary key") {
-    // A key over more columns forbids less.
-    const auto columns = KeyColumns(before);
-    const auto wider = KeyColumns(now);
-    const bool holds_all = std::all_of(columns.begin(), columns.end(),
-                                       [&](const std::string& c) { return Contains(wider, c); });
-    return (holds_all && wider.size() > columns.size()) ||
-           (before.find("NULLS NOT DISTINCT") != std::string::npos &&
-            now.find("NULLS NOT DISTINCT") == std::string::npos);
+    return WeakerKey(before, now) || (before.find("NULLS NOT DISTINCT") != std::string::npos &&
+                                      now.find("NULLS NOT DISTINCT") == std::string::npos);
   }
-  return false;
+  if (type == "check") return WeakerCheck(before, now);
+  return type == "exclusion";
 }
 
 // What is wrong with an object as it is, whatever it was before: the property, or "".
@@ -156,6 +280,9 @@ bool IsWorse(const CatalogObject& left, const CatalogObject& right, const std::s
   if (property == "persistence") return now != "permanent";
   if (property == "replica_identity" && left.kind != "index") return now == "nothing";
   if (property == "definition" && left.kind == "constraint") return WeakerConstraint(left, right);
+  if (property == "definition" && left.kind == "index") return WeakerIndex(left, right);
+  if (property == "definition" && left.kind == "trigger") return FiresLess(before, now);
+  if (property == "partial") return now == "yes";
   if (property == "labels") return LostElement(before, now) || Reordered(before, now);
   if (property == "columns" || property == "operations" || property == "schemas" ||
       property == "attributes") {

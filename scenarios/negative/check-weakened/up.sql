@@ -1,1 +1,2 @@
-ALTER TABLE orders ALTER COLUMN total DROP NOT NULL;
+ALTER TABLE orders DROP CONSTRAINT orders_status_check;
+ALTER TABLE orders ADD CONSTRAINT orders_status_check CHECK (status IN ('new', 'paid', 'sent', 'lost'));

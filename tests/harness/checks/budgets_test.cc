@@ -137,6 +137,24 @@ TEST(Locks, AreNotHeldWhileTheyAreWaitedFor) {
   EXPECT_EQ(judged(1000), Outcome::kFail);
 }
 
+// An observer that saw nothing must not make a lock look short.
+TEST(Locks, AreHeldAsLongAsTheTransactionSaysWhereAnObserverWasBlind) {
+  RunBuilder run;
+  const auto observer = [&](const char* database, int samples) {
+    run.Event(3000, "observer",
+              {{"database", database}, {"period_ms", 20}, {"samples", samples}, {"errors", 0}});
+  };
+  run.Event(2600, "held",
+            {{"object", "public.orders"},
+             {"mode", "AccessExclusiveLock"},
+             {"ms", 2500},
+             {"seen_ms", 10},
+             {"statement", "ALTER"}});
+  observer("main", 0);
+  observer("other", 9);
+  EXPECT_EQ(run.Judge("locks").outcome, Outcome::kFail);
+}
+
 TEST(Locks, OnATableThatTheMigrationMadeHurtNobody) {
   RunBuilder run;
   run.TakeSnapshot("before", {Object("table:public.orders")});

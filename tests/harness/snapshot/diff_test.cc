@@ -89,6 +89,71 @@ TEST(DiffCatalogs, AKeyThatForbidsLessIsWorse) {
               ElementsAre("definition worse"));
 }
 
+// The name says nothing of what a constraint lets through.
+TEST(DiffCatalogs, AKeyOverOtherColumnsIsWorse) {
+  const auto key = [](const char* text) {
+    return Properties{{"type", "unique"}, {"definition", text}};
+  };
+  EXPECT_THAT(Changes("constraint", key("UNIQUE (a)"), key("UNIQUE (b)")),
+              ElementsAre("definition worse"));
+  EXPECT_THAT(Changes("constraint", key("UNIQUE (a)"), key("UNIQUE (a) INCLUDE (b)")),
+              ElementsAre("definition info"));
+}
+
+TEST(DiffCatalogs, ACheckIsWorseUnlessItAsksForMore) {
+  const auto check = [](const char* text) {
+    return Properties{{"type", "check"}, {"definition", text}};
+  };
+  const char* const before = "CHECK ((total >= 0))";
+  EXPECT_THAT(Changes("constraint", check(before), check("CHECK ((total >= '-100'::integer))")),
+              ElementsAre("definition worse"));
+  EXPECT_THAT(
+      Changes("constraint", check(before), check("CHECK (((total >= 0) OR (total IS NULL)))")),
+      ElementsAre("definition worse"));
+  EXPECT_THAT(
+      Changes("constraint", check(before), check("CHECK (((total >= 0) AND (total < 100)))")),
+      ElementsAre("definition info"));
+  EXPECT_THAT(Changes("constraint", check("CHECK (((total >= 0) AND (total < 100)))"),
+                      check("CHECK ((total < 100))")),
+              ElementsAre("definition worse"));
+  // What a change of the column's type makes of the text.
+  EXPECT_THAT(Changes("constraint", check(before), check("CHECK ((total >= (0)::numeric))")),
+              ElementsAre("definition info"));
+}
+
+TEST(DiffCatalogs, AnIndexOfFewerRowsOrColumnsIsWorse) {
+  const auto index = [](const char* unique, const std::string& tail) {
+    return Properties{{"unique", unique},
+                      {"definition", "CREATE INDEX i ON public.t USING btree " + tail}};
+  };
+  EXPECT_THAT(Changes("index", index("yes", "(a)"), index("yes", "(a) WHERE (b > 0)")),
+              ElementsAre("definition worse"));
+  EXPECT_THAT(Changes("index", index("yes", "(a)"), index("yes", "(a, b)")),
+              ElementsAre("definition worse"));
+  EXPECT_THAT(Changes("index", index("no", "(a)"), index("no", "(b)")),
+              ElementsAre("definition worse"));
+  EXPECT_THAT(Changes("index", index("no", "(a) WHERE (b > 0)"), index("no", "(a, c)")),
+              ElementsAre("definition info"));
+  EXPECT_THAT(Changes("index", {{"partial", "no"}}, {{"partial", "yes"}}),
+              ElementsAre("partial worse"));
+}
+
+TEST(DiffCatalogs, ATriggerThatFiresLessIsWorse) {
+  const auto trigger = [](const std::string& when, const std::string& tail) {
+    return Properties{{"definition", "CREATE TRIGGER x BEFORE " + when + " ON public.t FOR EACH " +
+                                         tail + " EXECUTE FUNCTION f()"}};
+  };
+  EXPECT_THAT(Changes("trigger", trigger("INSERT OR UPDATE", "ROW"), trigger("INSERT", "ROW")),
+              ElementsAre("definition worse"));
+  EXPECT_THAT(Changes("trigger", trigger("UPDATE", "ROW"), trigger("UPDATE OF a", "ROW")),
+              ElementsAre("definition worse"));
+  EXPECT_THAT(
+      Changes("trigger", trigger("UPDATE", "ROW"), trigger("UPDATE", "ROW WHEN (new.a > 0)")),
+      ElementsAre("definition worse"));
+  EXPECT_THAT(Changes("trigger", trigger("UPDATE", "ROW"), trigger("INSERT OR UPDATE", "ROW")),
+              ElementsAre("definition info"));
+}
+
 TEST(DiffCatalogs, AForeignKeyWithAnotherActionOrTargetIsWorse) {
   const auto key = [](const char* text) {
     return Properties{{"type", "foreign key"}, {"definition", text}};
