@@ -109,6 +109,21 @@ struct Task {
   fs::path folder;
 };
 
+// A scenario that was asked for and not run stands in the report: a run that was cut short must
+// not pass for a whole one.
+reports::ScenarioReport NotRun(const Task& task) {
+  reports::ScenarioReport report;
+  report.name = task.scenario->name;
+  report.file = task.scenario->file.string();
+  report.file_sha256 = task.scenario->file_sha256;
+  report.seed = task.scenario->seed;
+  report.verdict = reports::Outcome::kUnknown;
+  report.observed = reports::Outcome::kUnknown;
+  report.summary = Interrupted() ? "interrupted: it was not begun"
+                                 : "it was not run: the run ended before it could be judged";
+  return report;
+}
+
 }  // namespace
 
 RunDone RunScenarios(const Program& program, const std::vector<harness::Scenario>& scenarios,
@@ -167,6 +182,10 @@ RunDone RunScenarios(const Program& program, const std::vector<harness::Scenario
         std::cerr << "understudy: " << scenario.name << ": " << Redact(error.what()) << "\n";
         exit = error.code() == "ENOSPC" ? kMissing : kBug;
         give_up = true;
+      } catch (const std::exception& error) {
+        std::cerr << "understudy: " << scenario.name << ": " << Redact(error.what()) << "\n";
+        exit = kBug;
+        give_up = true;
       }
       const std::lock_guard lock(mutex);
       if (report) {
@@ -198,9 +217,9 @@ RunDone RunScenarios(const Program& program, const std::vector<harness::Scenario
     const harness::Scenario* scenario = tasks[i].scenario;
     std::vector<reports::ScenarioReport> runs;
     for (; i < tasks.size() && tasks[i].scenario == scenario; ++i) {
-      if (results[i]) runs.push_back(std::move(*results[i]));
+      runs.push_back(results[i] ? std::move(*results[i]) : NotRun(tasks[i]));
     }
-    if (!runs.empty()) report.scenarios.push_back(harness::MergeRepetitions(std::move(runs)));
+    report.scenarios.push_back(harness::MergeRepetitions(std::move(runs)));
   }
   report.duration_ms = static_cast<std::int64_t>(MillisecondsSince(started));
   WriteFileWhole(done.folder / "run.json", ToText({{"format", "understudy-run/1"},

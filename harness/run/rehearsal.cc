@@ -150,6 +150,7 @@ const Snapshot* Rehearsal::Taken(const std::string& name, const std::string& dat
 // ---- workload and observers
 
 void Rehearsal::StartObservers() {
+  const std::lock_guard lock(observers_mutex_);
   // A command's program names its sessions as it likes: whoever is not ours is the engine's.
   const bool by_command = std::ranges::any_of(scenario.migrations, [](const auto& migration) {
     return migration.second.value("strategy", "") == "command";
@@ -168,6 +169,7 @@ void Rehearsal::StartObservers() {
 }
 
 void Rehearsal::StopObservers() {
+  const std::lock_guard lock(observers_mutex_);
   for (auto& [name, observer] : observers_) observer->Stop();
   observers_.clear();
 }
@@ -260,7 +262,10 @@ EngineProcess::Answer Rehearsal::AtPoint(const Json& event, EngineProcess& engin
     passes = ++points_passed_[point];
     passed_.notify_all();
   }
-  for (auto& [name, observer] : observers_) observer->AtPoint(point);
+  {
+    const std::lock_guard lock(observers_mutex_);
+    for (auto& [name, observer] : observers_) observer->AtPoint(point);
+  }
   EngineProcess::Answer answer = EngineProcess::Answer::kGo;
   for (const FaultSpec& spec : scenario.faults) {
     if (spec.at == point && passes == spec.nth) Strike(spec, &engine, answer, then);
@@ -339,9 +344,12 @@ EngineResult Rehearsal::RunEngine(const std::string& migration, Json job) {
                             {"exit_status", result.exit_status}});
     ThrowIfStopped();
     const std::string verb = job.at("verb");
-    if (result.outcome == "done" && verb == "run") done_.insert(migration);
-    if (result.outcome != "nothing" && (verb == "rollback" || verb == "reset")) {
-      done_.erase(migration);
+    {
+      const std::lock_guard lock(mutex_);
+      if (result.outcome == "done" && verb == "run") done_.insert(migration);
+      if (result.outcome != "nothing" && (verb == "rollback" || verb == "reset")) {
+        done_.erase(migration);
+      }
     }
     if (result.outcome != "killed" || then.empty() || then == "none") return result;
     evidence.Add("log", {{"level", "info"}, {"text", "after the kill: " + then}});

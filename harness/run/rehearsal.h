@@ -61,7 +61,10 @@ class Rehearsal {
                            const std::map<std::string, db::Endpoint>& databases,
                            const std::string& id_suffix = "");
   // Whether its last job left it done: not failed, rolled back or reset.
-  bool IsDone(const std::string& migration) const { return done_.contains(migration); }
+  bool IsDone(const std::string& migration) const {
+    const std::lock_guard lock(mutex_);
+    return done_.contains(migration);
+  }
   bool WaitForPoint(const std::string& point, double timeout_s);
   void StepBegins(const std::string& name);  // faults with at_step
 
@@ -83,15 +86,16 @@ class Rehearsal {
   std::vector<std::unique_ptr<Actor>> workload_;
   std::map<std::size_t, std::unique_ptr<Fault>> faults_;
   std::map<std::string, std::unique_ptr<Observer>> observers_;
-  std::set<std::string> done_;  // migrations
   bool actors_running_ = false;
   bool workload_ran_ = false;
 
-  std::mutex mutex_;  // of what follows: engine thread, background steps, timed faults
+  mutable std::mutex mutex_;  // of what follows: engine thread, background steps, timed faults
   std::condition_variable passed_;
   std::map<std::string, int> points_passed_;
   std::set<std::size_t> struck_;
-  std::jthread timed_faults_;  // last: joined first
+  std::set<std::string> done_;  // migrations
+  std::mutex observers_mutex_;  // a snapshot may stop them while a point is passed
+  std::jthread timed_faults_;   // last: joined first
 };
 
 }  // namespace understudy::harness

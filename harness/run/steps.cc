@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <thread>
+#include <utility>
 
 #include "engine/base/file.h"
 #include "engine/db/script.h"
@@ -128,6 +129,12 @@ class Line {
                                      {"duration_ms", 0}});
   }
 
+  // Background steps that no `join` waited for end here; what broke them breaks the run.
+  void End() {
+    const Ended ended = Join();
+    if (ended.outcome != "done") throw Error(ErrorKind::kInternal, ended.detail);
+  }
+
   ~Line() {
     if (background_.joinable()) background_.join();
   }
@@ -178,7 +185,7 @@ class Line {
             going ? static_cast<void>(going = line.Perform(inner, index)) : line.Skip(inner, index);
             ++index;
           }
-        } catch (const Error& error) {
+        } catch (const std::exception& error) {
           background_failure_ = error.what();
         }
       });
@@ -264,7 +271,7 @@ class Line {
   Ended Join() {
     if (background_.joinable()) background_.join();
     if (background_failure_.empty()) return {};
-    return {"failed", background_failure_, {}};
+    return {"failed", std::exchange(background_failure_, ""), {}};
   }
 
   void Sleep(double seconds) {
@@ -314,6 +321,7 @@ void PerformSteps(Rehearsal& rehearsal) {
       rehearsal.StopActors();
     }
   }
+  line.End();
   if (rehearsal.actors_running()) rehearsal.StopActors();
 }
 

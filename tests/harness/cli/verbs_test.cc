@@ -85,6 +85,22 @@ TEST_F(Verbs, PlanPrintsTheFilledInFormAndLeavesNothing) {
   EXPECT_FALSE(std::filesystem::exists("understudy-out"));
 }
 
+// A run that was cut short must not pass for a whole one. hard-case 107: beside it, a failure wins.
+TEST_F(Verbs, AScenarioThatWasNotRunStandsInTheReportAsUnknown) {
+  Write("bad.sql", "SELECT * FROM there_is_none;\n");
+  Write("a-bad.json", R"({"name": "a-bad", "databases": {"main": {"engine": "sqlite"}},
+    "migration": {"strategy": "sql", "on": "main", "up": "bad.sql"}})");
+  const Outcome done = Understudy(
+      {"run", Path("a-bad.json"), Path("one.json"), "--fail-fast", "--out", Path("out")});
+  EXPECT_EQ(done.exit_status, 1) << done.err;
+  const Json report = ParseJson(ReadFile(Path("out/report.json")), "report");
+  ASSERT_EQ(report["scenarios"].size(), 2U);
+  EXPECT_EQ(report["scenarios"][0]["verdict"], "fail");
+  EXPECT_EQ(report["scenarios"][1]["name"], "one");
+  EXPECT_EQ(report["scenarios"][1]["verdict"], "unknown");
+  EXPECT_THAT(report["scenarios"][1]["summary"].get<std::string>(), HasSubstr("not run"));
+}
+
 TEST_F(Verbs, AWrongFileIsAnInputErrorWithItsPlace) {
   Write("two.json", R"({"databases": {"main": {"engine": "sqlit"}}})");
   const Outcome done = Understudy({"list", Path()});
