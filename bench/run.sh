@@ -56,5 +56,7 @@ measure 'overhead of run' "$bench" overhead "$pairs" "$program" "$scratch"
 measure 'memory of run' "$bench" memory run-memory \
   'peak memory of `run` with a table of 400,000 rows' 200 \
   "$program" run bench/scenarios/large.json --out "$scratch/large"
-"$bench" report "$lines" "$folder/bench.json"
+met=0
+"$bench" report "$lines" "$folder/bench.json" || met=1
 echo "The numbers: build/bench/bench.json"
+exit $met
