@@ -191,7 +191,7 @@ const std::vector<DdlChange>& PostgresChanges() {
        "constraint:app.lines.lines_ok_check", "added"},
       {"ALTER TABLE app.customers DROP CONSTRAINT customers_note_check, "
        "ADD CONSTRAINT customers_note_check CHECK (length(note) < 1000)",
-       "constraint:app.customers.customers_note_check#definition", "changed"},
+       "constraint:app.customers.customers_note_check#definition", "changed", true},
       {"ALTER TABLE app.orders DROP CONSTRAINT orders_customer_fkey, ADD CONSTRAINT "
        "orders_customer_fkey "
        "FOREIGN KEY (customer_id) REFERENCES app.customers ON DELETE CASCADE",
@@ -439,7 +439,7 @@ const std::vector<DdlChange>& SqliteChanges() {
       {rebuild(id + key + total +
                    "a, b, c TEXT, CONSTRAINT total_positive CHECK (total >= 1), UNIQUE (a, b)",
                indexes + triggers),
-       "constraint:main.orders.total_positive#definition", "changed"},
+       "constraint:main.orders.total_positive#definition", "changed", true},
       {rebuild(id + key + total + "a, b, c TEXT, CONSTRAINT total_positive CHECK (total >= 0)",
                indexes + triggers),
        "constraint:main.orders.unique(a, b)", "removed", true},
