@@ -42,8 +42,8 @@ TEST(PgSession, GivesTypedRowsAndTakesParameters) {
 TEST(PgSession, PrintsNamesAlikeWhateverTheDatabaseIsSetTo) {
   NEED_POSTGRES();
   const testing_database database;
-  const auto session = Connect(
-      database.endpoint().WithSetting("options", "-c quote_all_identifiers=on"));
+  const auto session =
+      Connect(database.endpoint().WithSetting("options", "-c quote_all_identifiers=on"));
   EXPECT_EQ(session->Scalar("SELECT format_type('text'::regtype, NULL)").text, "text");
 }
 

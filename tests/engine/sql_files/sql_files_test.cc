@@ -386,8 +386,7 @@ TEST(SqlFiles, RehearsesFlywayAndSqitchAndRefusesTheRealRun) {
   for (const std::string tool : {"flyway/sql", "sqitch"}) {
     const TestDatabase database;
     Project project(database.endpoint());
-    project.document["up"] =
-        std::string(UNDERSTUDY_SOURCE_DIR) + "/fixtures/projects/" + tool;
+    project.document["up"] = std::string(UNDERSTUDY_SOURCE_DIR) + "/fixtures/projects/" + tool;
     project.document["variables"] = {{"default_note", "-"}};
     project.rehearsal = false;
     const PhaseOutcome refused = project.Run();

@@ -48,7 +48,8 @@ struct Stand {
     for (const db::Row& row :
          db::Connect(db::Endpoint::Sqlite(folder.path() / "ledger.sqlite"))
              ->Query("SELECT operation, sqlstate, message, statement, count(*) FROM operations"
-                     " WHERE outcome IN ('refused', 'unknown') AND expected = 0 GROUP BY 1, 2, 3 LIMIT 5")
+                     " WHERE outcome IN ('refused', 'unknown') AND expected = 0 GROUP BY 1, 2, 3 "
+                     "LIMIT 5")
              .rows) {
       for (const db::Value& value : row) all += value.TextOr("-") + " | ";
       all += "\n";
