@@ -24,6 +24,25 @@ bool IsCommit(std::string_view sql) {
 }
 }  // namespace
 
+std::vector<const char*> ParameterTexts(const Params& params, std::vector<std::string>& held) {
+  held.reserve(params.size());
+  std::vector<const char*> texts;
+  for (const Value& value : params) {
+    if (value.is_null()) {
+      texts.push_back(nullptr);
+      continue;
+    }
+    if (value.storage != Storage::kBlob && value.text.find('\0') != std::string::npos) {
+      throw Error(ErrorKind::kConstraint,
+                  "a text value holds the character U+0000, which PostgreSQL cannot store",
+                  "22021");
+    }
+    held.push_back(value.storage == Storage::kBlob ? "\\x" + ToHex(value.text) : value.text);
+    texts.push_back(held.back().c_str());
+  }
+  return texts;
+}
+
 std::string TrimmedMessage(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   if (text.starts_with("ERROR:  ")) text.erase(0, 8);
@@ -189,21 +208,7 @@ Result PgDriver::Run(std::string_view sql, const Params& params) {
     sent = PQsendQuery(connection_, text.c_str());
   } else {
     std::vector<std::string> held;
-    std::vector<const char*> texts;
-    held.reserve(params.size());
-    for (const Value& value : params) {
-      if (value.is_null()) {
-        texts.push_back(nullptr);
-        continue;
-      }
-      if (value.storage != Storage::kBlob && value.text.find('\0') != std::string::npos) {
-        throw Error(ErrorKind::kConstraint,
-                    "a text value holds the character U+0000, which PostgreSQL cannot store",
-                    "22021");
-      }
-      held.push_back(value.storage == Storage::kBlob ? "\\x" + ToHex(value.text) : value.text);
-      texts.push_back(held.back().c_str());
-    }
+    const std::vector<const char*> texts = ParameterTexts(params, held);
     sent = PQsendQueryParams(connection_, text.c_str(), static_cast<int>(texts.size()), nullptr,
                              texts.data(), nullptr, nullptr, 0);
   }

@@ -15,6 +15,10 @@
 
 namespace understudy::db::internal {
 
+// The text form of each parameter, NULL as nullptr, bytes as hex; they point into `held`, which
+// outlives them. Error(kConstraint, "22021") for text with U+0000.
+std::vector<const char*> ParameterTexts(const Params& params, std::vector<std::string>& held);
+
 constexpr int kOldestVersion = 120000;
 
 // A server's message without "ERROR:  " and without secrets.

@@ -7,7 +7,6 @@
 #include <mutex>
 #include <tuple>
 
-#include "engine/base/digest.h"
 #include "engine/base/error.h"
 #include "engine/base/redact.h"
 #include "engine/db/identifier.h"
@@ -155,7 +154,7 @@ class PgSession final : public Session {
       }
       pqxx::nontransaction tx(*connection_);
       std::vector<std::string> held;
-      const std::vector<const char*> texts = Texts(params, held);
+      const std::vector<const char*> texts = ParameterTexts(params, held);
 #if UNDERSTUDY_PQXX_PARAMS
       pqxx::params list;
       for (const char* text : texts) text == nullptr ? list.append() : list.append(text);
@@ -236,31 +235,12 @@ class PgSession final : public Session {
     }
   }
 
-  static std::vector<const char*> Texts(const Params& params, std::vector<std::string>& held) {
-    held.reserve(params.size());
-    std::vector<const char*> texts;
-    for (const Value& value : params) {
-      if (value.is_null()) {
-        texts.push_back(nullptr);
-        continue;
-      }
-      if (value.storage != Storage::kBlob && value.text.find('\0') != std::string::npos) {
-        throw Error(ErrorKind::kConstraint,
-                    "a text value holds the character U+0000, which PostgreSQL cannot store",
-                    "22021");
-      }
-      held.push_back(value.storage == Storage::kBlob ? "\\x" + ToHex(value.text) : value.text);
-      texts.push_back(held.back().c_str());
-    }
-    return texts;
-  }
-
   pqxx::result Send(std::string_view sql, const Params& params) {
     Track(sql);
     pqxx::nontransaction tx(*connection_);
     if (params.empty()) return tx.exec(std::string(sql));
     std::vector<std::string> held;
-    const std::vector<const char*> texts = Texts(params, held);
+    const std::vector<const char*> texts = ParameterTexts(params, held);
 #if UNDERSTUDY_PQXX_PARAMS
     pqxx::params list;
     for (const char* text : texts) text == nullptr ? list.append() : list.append(text);
