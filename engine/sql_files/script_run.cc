@@ -10,6 +10,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 
 namespace understudy::sql_files {
 namespace {
@@ -230,7 +231,7 @@ void ScriptRunner::RunStatement(const ScriptRun& run, std::size_t index) {
   const auto started = SteadyClock::now();
   try {
     const CancelOnStop cancel(context_, session_);
-    Send(statement);
+    if (!SabotagedOnce("sql-skips-statement")) Send(statement);
   } catch (const Error& error) {
     const Error placed = AtFileLine(error, run.display, statement);
     event["ms"] = MillisecondsSince(started);

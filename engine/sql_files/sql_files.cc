@@ -7,6 +7,7 @@
 #include "engine/base/digest.h"
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/sabotage.h"
 #include "engine/db/script.h"
 #include "engine/sql_files/history.h"
 #include "engine/sql_files/layout.h"
@@ -577,6 +578,7 @@ class SqlFiles final : public core::Migration {
 
   ScriptRun MakeUp(const Version& version, History& history) const {
     ScriptRun run = MakeRun(*version.up, "up " + version.version, "cutover", version);
+    if (SabotagedOnce("sql-records-unrun-file")) run.statements.clear();
     Json applied = run.detail;
     applied["state"] = "applied";
     run.finish = [this, &version, &history, applied](db::Session& on) {

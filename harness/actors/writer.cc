@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "harness/actors/reader.h"
 
 namespace understudy::harness {
@@ -165,6 +166,12 @@ void Writer::Apply(Step& step, Random& random) {
   ledger().Settle(step.ledger_id, "acknowledged", plan.RowJson(*step.returned), "", "", counter,
                   plan.server_makes_key && step.key.is_null() ? plan.KeyJson(kept) : nullptr);
   if (step.hot != nullptr) return;
+  if (step.kind == Kind::kInsert && SabotagedOnce("writer-forgets-acknowledged", 3)) {
+    db::Params params;
+    const std::string where = Where(plan, kept, params);
+    session().Query("DELETE FROM " + plan.quoted + where, params);
+    return;
+  }
   if (step.row != nullptr) {
     step.row->kept = std::move(kept);
   } else {

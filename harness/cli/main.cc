@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/base/log.h"
 #include "engine/base/redact.h"
+#include "engine/base/sabotage.h"
 #include "harness/cli/program.h"
 #include "harness/cli/version.h"
 
@@ -79,6 +80,9 @@ int Main(int argc, char** argv) {
   }
   log::SetVerbose(program.verbose);
   try {
+    if (const SabotageInfo* wrong = ChosenSabotage()) {
+      std::cerr << "understudy: SABOTAGED (" << wrong->id << "): " << wrong->what << "\n";
+    }
     return program.run ? program.run() : kUsage;
   } catch (const UsageError& error) {
     std::cerr << "understudy: " << Redact(error.what()) << "\n";

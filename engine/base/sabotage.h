@@ -1,0 +1,60 @@
+#pragma once
+
+#include <iterator>
+#include <string>
+#include <string_view>
+
+// Deliberate wrongs inside the engine and the harness, to see that some check notices them:
+//
+//   if (Sabotaged("sql-skips-statement")) return;
+//
+// They exist in a program that was built with -DUNDERSTUDY_SABOTAGE=ON (preset `sabotage`), where
+// the environment variable UNDERSTUDY_SABOTAGE_ID chooses one. In every other build the question is
+// answered with `false` by the compiler: no code, no id, and the variable means nothing.
+namespace understudy {
+
+struct SabotageInfo {
+  std::string_view id;         // scenarios/sabotage/ID.json is green without it, and red with it
+  std::string_view strategy;   // whose code does the wrong; "harness": the harness itself
+  std::string_view meant_for;  // the check that must notice it
+  std::string_view what;
+};
+
+// The one table. A new wrong is a line here, an `if (Sabotaged("its-id"))`, and a scenario.
+inline constexpr SabotageInfo kSabotages[] = {
+    {"sql-skips-statement", "sql", "catalog",
+     "a statement of the user's script is told as done and not sent"},
+    {"sql-records-unrun-file", "sql", "steps",
+     "a file is recorded as applied and none of it is run"},
+    {"writer-forgets-acknowledged", "harness", "acknowledged-writes",
+     "a row is deleted behind the writer's back after its write was acknowledged"},
+};
+
+// An id of the table; anything else does not compile.
+class SabotageId {
+ public:
+  // NOLINTNEXTLINE(google-explicit-constructor): a literal is meant to become one
+  consteval SabotageId(const char* id) : index_(0) {
+    while (index_ < std::size(kSabotages) && kSabotages[index_].id != id) ++index_;
+    if (index_ == std::size(kSabotages)) throw "no such id: add it to kSabotages";
+  }
+  constexpr std::size_t index() const { return index_; }
+
+ private:
+  std::size_t index_;
+};
+
+#ifdef UNDERSTUDY_SABOTAGE
+// Whether this wrong was chosen.
+bool Sabotaged(SabotageId id);
+// The same, and true only the `nth` time in this process that this is asked of the id.
+bool SabotagedOnce(SabotageId id, int nth = 1);
+// The one chosen, or null. Error(kInvalidSpec) when the variable names none of the table.
+const SabotageInfo* ChosenSabotage();
+#else
+consteval bool Sabotaged(SabotageId) { return false; }
+consteval bool SabotagedOnce(SabotageId, int = 1) { return false; }
+consteval const SabotageInfo* ChosenSabotage() { return nullptr; }
+#endif
+
+}  // namespace understudy
