@@ -102,7 +102,7 @@ class CommandMigration final : public core::Migration {
   void Prepare() override {}
   core::SyncProgress SyncStep(const core::Budget& /*budget*/) override { return {}; }
 
-  void Cutover(std::chrono::steady_clock::time_point /*deadline*/) override { Run(up_, "cutover"); }
+  void Cutover(const core::CutoverOptions&) override { Run(up_, "cutover"); }
 
   core::VerifyResult Verify() override {
     return {.not_checked = {"what the program was meant to do: only its exit status is known"}};
@@ -120,7 +120,7 @@ class CommandMigration final : public core::Migration {
     Run(down_, "rollback");
   }
 
-  void Cleanup() override {}
+  std::vector<std::string> Cleanup(bool) override { return {}; }
 
   std::vector<std::string> Reset(bool /*dry_run*/) override {
     return {"what the program has done so far stays; only the journal goes"};

@@ -19,6 +19,7 @@ void Context::Tell(std::string_view kind, Json data) const {
   Json whole = {{"migration", spec_.id}};
   if (!phase_.empty()) whole["phase"] = phase_;
   whole.update(data);
+  const std::lock_guard lock(telling_);
   probe_->OnEvent({kind, whole});
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -25,7 +27,8 @@ class Probe {
   virtual void OnEvent(const Event& event) = 0;
 };
 
-// What a strategy sees of the world around it.
+// What a strategy sees of the world around it. Its const members may be called from the threads of
+// ForEachParallel; the probe is called by one thread at a time.
 class Context {
  public:
   // `probe` and `stop` may be empty; both outlive the context.
@@ -49,12 +52,19 @@ class Context {
   void set_phase(std::string_view phase) { phase_ = phase; }
   const std::string& phase() const { return phase_; }
 
+  // The journal's epoch that this process works under: what Journal::CheckEpoch is asked with in
+  // every writing transaction. 0 before a migration has begun.
+  void set_epoch(std::int64_t epoch) { epoch_ = epoch; }
+  std::int64_t epoch() const { return epoch_; }
+
  private:
   const Spec& spec_;
   Probe* probe_;
   std::function<bool()> stop_;
   bool rehearsal_;
   std::string phase_;
+  std::int64_t epoch_ = 0;
+  mutable std::recursive_mutex telling_;
 };
 
 }  // namespace understudy::core

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -232,11 +233,22 @@ MigrationLock::MigrationLock(const db::Endpoint& target, const std::string& migr
     return;
   }
   file_ = target.file().string() + ".understudy-lock";
-  fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) {
-    throw Error(ErrorKind::kEnvironment, "cannot make " + file_ + ": " + std::strerror(errno));
-  }
-  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+  for (;;) {
+    fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0) {
+      throw Error(ErrorKind::kEnvironment, "cannot make " + file_ + ": " + std::strerror(errno));
+    }
+    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) {
+      // The last holder may have removed the file between our open and our lock.
+      struct stat ours {};
+      struct stat named {};
+      if (::fstat(fd_, &ours) == 0 && ::stat(file_.c_str(), &named) == 0 &&
+          ours.st_ino == named.st_ino) {
+        return;
+      }
+      ::close(fd_);
+      continue;
+    }
     ::close(fd_);
     throw Error(ErrorKind::kMismatch,
                 "another process works on the migration '" + migration_id + "' (it holds " + file_ +

@@ -5,6 +5,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
+#include "engine/base/process.h"
 #include "engine/base/random.h"
 
 namespace understudy::core {
@@ -35,14 +36,14 @@ int DonePhases(State state) {
   }
 }
 
-std::string NextVerb(State state) {
+std::string NextVerb(State state, const Capabilities& capabilities) {
   switch (state) {
     case State::kNone:
     case State::kReset:
     case State::kPreparing:
       return "migrate prepare";
     case State::kSyncing:
-      return "migrate sync";
+      return capabilities.drains ? "migrate drain" : "migrate sync";
     case State::kReady:
       return "migrate cutover";
     case State::kCutOver:
@@ -53,6 +54,8 @@ std::string NextVerb(State state) {
       return "migrate run";
     case State::kAmbiguous:
       return "migrate status";
+    case State::kRolledBack:
+      return capabilities.captures ? "migrate cleanup" : "";
     default:
       return "";
   }
@@ -62,6 +65,30 @@ std::string NextVerb(State state) {
 State ResumeState(const JournalRecord& record) {
   if (record.state != State::kFailed && record.state != State::kAmbiguous) return record.state;
   return StateFromName(record.detail.value("was", "none"));
+}
+
+JournalRecord NotBegun(const Spec& spec) {
+  return {spec.strategy, spec.digest, State::kNone, 0, Json::object()};
+}
+
+std::string Lines(const std::vector<std::string>& lines) {
+  std::string all;
+  for (const std::string& line : lines) all += (all.empty() ? "" : "\n") + line;
+  return all;
+}
+
+PhaseOutcome Changed(const Spec& spec, const JournalRecord& record) {
+  return {PhaseOutcome::Kind::kRefused, record.state,
+          "the migration file has changed since '" + spec.id +
+              "' was begun; nothing was done. Put the old file back, or give up what was begun "
+              "with: understudy migrate reset",
+          "migrate reset"};
+}
+
+// The migration is to make its target, and has not yet.
+bool TargetIsAbsent(const Spec& spec, const StrategyInfo& info) {
+  return info.makes_target && spec.Target().engine() == db::Engine::kSqlite &&
+         !std::filesystem::exists(spec.Target().file());
 }
 
 }  // namespace
@@ -101,9 +128,10 @@ Json Status::ToJson() const {
 
 Lifecycle::Lifecycle(const Spec& spec, const Registry& registry, Options options)
     : spec_(spec),
+      info_(registry.Find(spec.strategy)),
       options_(std::move(options)),
       context_(spec, options_.probe, options_.stop, options_.rehearsal),
-      migration_(registry.Find(spec.strategy).make(context_)),
+      migration_(info_.make(context_)),
       capabilities_(migration_->Capabilities()) {}
 
 Lifecycle::~Lifecycle() = default;
@@ -111,20 +139,29 @@ Lifecycle::~Lifecycle() = default;
 Plan Lifecycle::MakePlan() {
   context_.set_phase("plan");
   Plan plan = migration_->MakePlan();
-  if (plan.next.empty()) plan.next = plan.can_run() ? NextVerb(Load().state) : "";
+  if (plan.next.empty()) plan.next = plan.can_run() ? NextVerb(Load().state, capabilities_) : "";
   return plan;
 }
 
 // The journal's record, or that of a migration that has not begun.
 JournalRecord Lifecycle::Load() {
+  if (TargetIsAbsent(spec_, info_)) return NotBegun(spec_);
   const auto session =
       db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
   const auto record = Journal(*session, spec_.id).Load();
-  if (!record) return {spec_.strategy, spec_.digest, State::kNone, 0, Json::object()};
-  return *record;
+  return record ? *record : NotBegun(spec_);
+}
+
+void Lifecycle::TakeOver() {
+  if (TargetIsAbsent(spec_, info_)) return;
+  const auto session =
+      db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
+  Journal journal(*session, spec_.id);
+  if (journal.Load()) context_.set_epoch(journal.TakeOver());
 }
 
 void Lifecycle::SetState(State state, const Json& detail) {
+  if (TargetIsAbsent(spec_, info_)) return;
   const auto session =
       db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
   Journal journal(*session, spec_.id);
@@ -181,7 +218,7 @@ PhaseOutcome Lifecycle::Guarded(Phase phase, const std::function<PhaseOutcome()>
   } catch (const std::exception&) {  // the database is away: the message says why
     outcome.state = outcome.ok() ? State::kNone : State::kFailed;
   }
-  if (outcome.next.empty()) outcome.next = NextVerb(outcome.state);
+  if (outcome.next.empty()) outcome.next = NextVerb(outcome.state, capabilities_);
   Json end = {{"status", "end"},
               {"outcome", OutcomeName(outcome.kind)},
               {"message", outcome.message},
@@ -223,29 +260,34 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
     }
     state = ResumeState(record);
     const bool begun = DonePhases(state) > 0 || state == State::kPreparing;
-    if (begun && record.digest != spec_.digest) {
-      return {PhaseOutcome::Kind::kRefused, record.state,
-              "the migration file has changed since '" + spec_.id +
-                  "' was begun; nothing was done. Put the old file back, or give up what was begun "
-                  "with: understudy migrate reset",
-              "migrate reset"};
-    }
+    if (begun && record.digest != spec_.digest) return Changed(spec_, record);
     if (!begun) {
       const Plan plan = migration_->MakePlan();
       if (!plan.can_run()) {
         return {PhaseOutcome::Kind::kRefused, record.state,
                 plan.refused[0].object + ": " + plan.refused[0].why, "migrate plan"};
       }
+    } else if (through >= Phase::kPrepare) {
+      TakeOver();
     }
     return {};
   });
   if (!outcome.ok()) return outcome;
 
+  const bool ready_when_prepared = capabilities_.captures && !capabilities_.drains;
+  if (through == Phase::kPrepare && ready_when_prepared) through = Phase::kSync;
+  if (through == Phase::kSync && capabilities_.captures && state == State::kReady) {
+    return Guarded(Phase::kSync, [&]() -> PhaseOutcome {
+      DoSync(options_.follow);
+      return {};
+    });
+  }
+
   bool any = false;
   for (int index = DonePhases(state); index < static_cast<int>(std::size(kOrder)); ++index) {
     const Phase phase = kOrder[index];
     if (phase > through) break;
-    if (phase == Phase::kDrain) continue;  // part of sync here, and again inside cutover
+    if (phase == Phase::kDrain && !capabilities_.drains) continue;  // inside cutover
     any = true;
     outcome = Guarded(phase, [&]() -> PhaseOutcome {
       switch (phase) {
@@ -253,7 +295,10 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
           DoPrepare();
           break;
         case Phase::kSync:
-          DoSync();
+          DoSync(options_.follow);
+          break;
+        case Phase::kDrain:
+          DoDrain();
           break;
         case Phase::kCutover:
           DoCutover();
@@ -277,8 +322,26 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
   return outcome;
 }
 
+PhaseOutcome Lifecycle::Verify() {
+  return Guarded(Phase::kVerify, [&]() -> PhaseOutcome {
+    const MigrationLock lock(spec_.Target(), spec_.id);
+    const JournalRecord record = Load();
+    const State state = ResumeState(record);
+    if (DonePhases(state) < 4) {
+      return {PhaseOutcome::Kind::kRefused, record.state,
+              "there is nothing to verify: the migration is not cut over; production is unchanged",
+              NextVerb(record.state, capabilities_)};
+    }
+    if (record.digest != spec_.digest) return Changed(spec_, record);
+    TakeOver();
+    DoVerify();
+    return {};
+  });
+}
+
 void Lifecycle::DoPrepare() {
   context_.At("prepare.begin");
+  if (TargetIsAbsent(spec_, info_)) migration_->MakeTarget();
   WithRetries([&] {
     const auto session = db::Connect(
         spec_.Target(),
@@ -288,25 +351,31 @@ void Lifecycle::DoPrepare() {
     JournalRecord record{spec_.strategy, spec_.digest, State::kPreparing, 1, Json::object()};
     if (const auto before = journal.Load()) record.epoch = before->epoch + 1;
     journal.Save(record);
+    context_.set_epoch(record.epoch);
   });
   WithRetries([&] { migration_->Prepare(); });
   context_.At("prepare.end");
   SetState(State::kSyncing);
 }
 
-void Lifecycle::DoSync() {
+// Units of sync until nothing is left to do now, or, following, until somebody asks to stop.
+void Lifecycle::DoSync(bool follow) {
   const Limits& limits = spec_.limits;
   const Budget budget{limits.chunk_rows, limits.chunk_bytes};
   const auto started = SteadyClock::now();
   for (;;) {
+    WaitWhilePaused();
     context_.ThrowIfStopped();
     SyncProgress progress;
     WithRetries([&] { progress = migration_->SyncStep(budget); });
-    context_.Tell("progress",
-                  {{"rows_done", progress.rows_done},
-                   {"rows_total", progress.rows_total ? Json(*progress.rows_total) : Json(nullptr)},
-                   {"pending_writes", progress.pending_writes}});
-    if (progress.caught_up && !options_.follow) break;
+    context_.Tell(
+        "progress",
+        {{"rows_done", progress.rows_done},
+         {"rows_total", progress.rows_total ? Json(*progress.rows_total) : Json(nullptr)},
+         {"bytes_done", progress.bytes_done},
+         {"bytes_total", progress.bytes_total ? Json(*progress.bytes_total) : Json(nullptr)},
+         {"pending_writes", progress.pending_writes}});
+    if (progress.caught_up && !follow) break;
     if (limits.rows_per_s && *limits.rows_per_s > 0) {  // never ahead of the rate
       const double due_ms = 1000.0 * static_cast<double>(progress.rows_done) /
                             static_cast<double>(*limits.rows_per_s);
@@ -316,19 +385,58 @@ void Lifecycle::DoSync() {
     Pause(std::chrono::milliseconds(progress.caught_up ? std::max<std::int64_t>(50, limits.pause_ms)
                                                        : limits.pause_ms));
   }
+  if (!capabilities_.drains) SetState(State::kReady);
+}
+
+void Lifecycle::DoDrain() {
+  const auto deadline =
+      SteadyClock::now() + std::chrono::milliseconds(spec_.limits.cutover_budget_ms);
+  WithRetries([&] { migration_->Drain({.deadline = deadline}); });
   SetState(State::kReady);
 }
 
+void Lifecycle::WaitWhilePaused() {
+  if (options_.pause_file.empty() || !std::filesystem::exists(options_.pause_file)) return;
+  context_.Log("info", "paused: go on by removing " + options_.pause_file.string());
+  while (std::filesystem::exists(options_.pause_file)) Pause(std::chrono::milliseconds(200));
+}
+
+// Until the moment that the operator named, and his consent.
+void Lifecycle::WaitForTheMoment() {
+  if (options_.at) {
+    context_.Log("info", "waiting for the moment of the cutover");
+    while (std::chrono::system_clock::now() < *options_.at) {
+      if (capabilities_.captures && !capabilities_.drains) DoSync(false);
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          *options_.at - std::chrono::system_clock::now());
+      Pause(std::clamp(left, std::chrono::milliseconds(0), std::chrono::milliseconds(500)));
+    }
+  }
+  if (options_.confirm_with.empty()) return;
+  Command shell;
+  shell.argv = {"/bin/sh", "-c", options_.confirm_with};
+  const understudy::Outcome result = RunCommand(shell, options_.stop);
+  if (!result.ok()) {
+    throw Error(ErrorKind::kUnsupported,
+                "the cutover was not confirmed: '" + options_.confirm_with +
+                    "' ended with status " + std::to_string(result.exit_status) +
+                    "; production is unchanged and the migration stays ready");
+  }
+}
+
 void Lifecycle::DoCutover() {
+  WaitForTheMoment();
   const auto deadline =
       SteadyClock::now() + std::chrono::milliseconds(spec_.limits.cutover_budget_ms);
   Random jitter(static_cast<std::uint64_t>(SteadyClock::now().time_since_epoch().count()));
   auto pause = kFirstPause;
   for (int attempt = 1;; ++attempt) {
+    WaitWhilePaused();
     context_.ThrowIfStopped();
+    if (capabilities_.captures && !capabilities_.drains) DoSync(false);
     context_.At("cutover.begin", {{"attempt", attempt}});
     try {
-      migration_->Cutover(deadline);
+      migration_->Cutover({deadline, options_.allow_old_snapshots});
       break;
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kAmbiguous) {
@@ -346,9 +454,11 @@ void Lifecycle::DoCutover() {
     pause = std::min(pause * 2, kLongestPause);
   }
   SetState(State::kCutOver);
+  WithRetries([&] { migration_->Finish(); });
 }
 
 void Lifecycle::DoVerify() {
+  WithRetries([&] { migration_->Finish(); });  // nothing, where the cutover has finished
   VerifyResult result;
   WithRetries([&] { result = migration_->Verify(); });
   context_.At("verify.end", {{"ok", result.ok}, {"not_checked", result.not_checked}});
@@ -362,7 +472,8 @@ void Lifecycle::DoVerify() {
 
 void Lifecycle::DoCleanup() {
   WithRetries([&] {
-    migration_->Cleanup();
+    for (const std::string& line : migration_->Cleanup(false)) context_.Log("info", line);
+    if (TargetIsAbsent(spec_, info_)) return;
     const auto session = db::Connect(
         spec_.Target(),
         {.application_name = "understudy-engine journal", .lock_timeout = std::chrono::seconds(5)});
@@ -386,6 +497,7 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
       return {PhaseOutcome::Kind::kRefused, state,
               "this migration has no way back that understudy could take", ""};
     }
+    TakeOver();
     migration_->Rollback(options);
     SetState(State::kRolledBack);
     PhaseOutcome outcome;
@@ -394,7 +506,7 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
   });
 }
 
-PhaseOutcome Lifecycle::Cleanup() {
+PhaseOutcome Lifecycle::Cleanup(bool dry_run) {
   return Guarded(Phase::kCleanup, [&]() -> PhaseOutcome {
     const MigrationLock lock(spec_.Target(), spec_.id);
     const State state = ResumeState(Load());
@@ -408,6 +520,8 @@ PhaseOutcome Lifecycle::Cleanup() {
               "up with: understudy migrate reset",
               "migrate reset"};
     }
+    if (dry_run) return {.message = Lines(migration_->Cleanup(true))};
+    TakeOver();
     DoCleanup();
     return {};
   });
@@ -424,11 +538,10 @@ PhaseOutcome Lifecycle::Reset(bool dry_run) {
               "migrate rollback",
               "migrate rollback"};
     }
+    if (!dry_run) TakeOver();
     PhaseOutcome outcome;
-    for (const std::string& line : migration_->Reset(dry_run)) {
-      outcome.message += (outcome.message.empty() ? "" : "\n") + line;
-    }
-    if (!dry_run) {
+    outcome.message = Lines(migration_->Reset(dry_run));
+    if (!dry_run && !TargetIsAbsent(spec_, info_)) {
       const auto session =
           db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
       Journal(*session, spec_.id).Drop();
@@ -444,7 +557,7 @@ Status Lifecycle::GetStatus() {
   status.state = record.state;
   status.of_strategy = migration_->Status();
   status.message = record.detail.value("message", "");
-  status.next = NextVerb(record.state);
+  status.next = NextVerb(record.state, capabilities_);
   return status;
 }
 

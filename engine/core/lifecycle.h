@@ -1,7 +1,10 @@
 #pragma once
 
+#include <chrono>
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,16 +53,25 @@ class Lifecycle {
     std::function<bool()> stop;
     bool rehearsal = false;
     bool follow = false;  // sync goes on until stopped
+    // Of a cutover: not before this moment, only when this shell command exits 0, and even where a
+    // session would see empty tables. Until then a capturing migration is kept in step.
+    std::optional<std::chrono::system_clock::time_point> at;
+    std::string confirm_with;
+    bool allow_old_snapshots = false;
+    std::filesystem::path pause_file;  // while it exists, nothing is copied and nothing cut over
   };
   Lifecycle(const Spec& spec, const Registry& registry, Options options);
   ~Lifecycle();
 
   Plan MakePlan();
-  // The phases that are not done yet, up to and including `through`.
+  // The phases that are not done yet, up to and including `through`. A capturing migration that is
+  // ready is synced again when that is `through`.
   PhaseOutcome RunThrough(Phase through);
+  // Checks what is in service, as often as it is asked; refused before cutover.
+  PhaseOutcome Verify();
   PhaseOutcome Rollback(const RollbackOptions& options);
   // Takes away what the migration left behind (journal, backups), after cutover or rollback.
-  PhaseOutcome Cleanup();
+  PhaseOutcome Cleanup(bool dry_run = false);
   // Gives up what was begun, at any moment before cutover.
   PhaseOutcome Reset(bool dry_run);
   core::Status GetStatus();
@@ -67,16 +79,22 @@ class Lifecycle {
  private:
   PhaseOutcome Guarded(Phase phase, const std::function<PhaseOutcome()>& work);
   void DoPrepare();
-  void DoSync();
+  void DoSync(bool follow);
+  void DoDrain();
   void DoCutover();
   void DoVerify();
   void DoCleanup();
+  void WaitForTheMoment();
+  void WaitWhilePaused();
+  // Makes this process the migration's owner: the epoch rises, whoever had it is refused.
+  void TakeOver();
   void WithRetries(const std::function<void()>& work);
   void Pause(std::chrono::milliseconds time) const;
   JournalRecord Load();
   void SetState(State state, const Json& detail = Json::object());
 
   const Spec& spec_;
+  const StrategyInfo& info_;
   Options options_;
   Context context_;
   std::unique_ptr<Migration> migration_;

@@ -13,8 +13,11 @@ namespace understudy::core {
 struct Capabilities {
   bool atomic_cutover = true;   // all or nothing; `sql` commits file after file and resumes
   bool retries_cutover = true;  // a cutover that failed with a retryable kind may be tried again
-  bool drains = false;          // has a drain phase of its own (else: inside cutover)
-  bool can_roll_back = true;    // after cutover
+  // Keeps what users write in step from prepare to cutover: prepare ends caught up, sync may be run
+  // again at any time before cutover, and every attempt of a cutover syncs first.
+  bool captures = false;
+  bool drains = false;        // has a drain phase of its own (else: inside cutover)
+  bool can_roll_back = true;  // after cutover
 };
 
 // ONE bounded unit of sync: a chunk or a batch of captured writes.
@@ -23,6 +26,13 @@ struct SyncProgress {
   std::int64_t rows_done = 0;
   std::optional<std::int64_t> rows_total;
   std::int64_t pending_writes = 0;
+  std::int64_t bytes_done = 0;
+  std::optional<std::int64_t> bytes_total;
+};
+
+struct CutoverOptions {
+  std::chrono::steady_clock::time_point deadline;
+  bool allow_old_snapshots = false;  // swap although a session would see empty tables
 };
 
 struct Budget {
@@ -66,13 +76,23 @@ class Migration {
 
   virtual core::Capabilities Capabilities() const = 0;
   virtual core::Plan MakePlan() = 0;  // read-only
-  virtual void Prepare() = 0;         // additive, safe to repeat
+  // Makes the empty database that the journal and the new data go to; only with
+  // StrategyInfo::makes_target, when it is absent.
+  virtual void MakeTarget() {}
+  virtual void Prepare() = 0;  // additive, safe to repeat
   virtual SyncProgress SyncStep(const Budget& budget) = 0;
+  // Holds new writes back and replays the rest; only with Capabilities().drains.
+  virtual void Drain(const CutoverOptions&) {}
   // All or nothing, unless Capabilities().atomic_cutover is false.
-  virtual void Cutover(std::chrono::steady_clock::time_point deadline) = 0;
+  virtual void Cutover(const CutoverOptions& options) = 0;
+  // What is left to do after the commit of a cutover ("swapped, finishing"): called after it and
+  // again before verify; safe to repeat. A failure here never takes the cutover back.
+  virtual void Finish() {}
   virtual VerifyResult Verify() = 0;
   virtual void Rollback(const RollbackOptions& options) = 0;
-  virtual void Cleanup() = 0;
+  // Takes away what was in service before. With `dry_run` it only says what it would take away.
+  // Gives a line per thing.
+  virtual std::vector<std::string> Cleanup(bool dry_run) = 0;
   // Back to before prepare. With `dry_run` it only says what it would do. Gives a line per thing.
   virtual std::vector<std::string> Reset(bool dry_run) = 0;
   // Read-only: after a lost connection in a commit, which side is in service? Waits until the old

@@ -24,6 +24,10 @@ struct StrategyInfo {
   // The statements of the user's that it would run, told from its files alone: no database is
   // asked, so what is applied already is not left out. Empty where a strategy runs none.
   std::function<std::vector<PlanStatement>(const Spec&)> statements = nullptr;
+  // Fills in what follows from the other keys, such as endpoints that are found in a folder. Called
+  // at the end of Spec::Parse; throws Error(kInvalidSpec).
+  std::function<void(Spec&)> resolve = nullptr;
+  bool makes_target = false;  // an SQLite target may be absent: the migration makes it
 };
 
 // The strategies that a program knows. Filled in engine/strategies.cc, handed down by reference.

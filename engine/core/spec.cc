@@ -130,6 +130,7 @@ Spec Spec::Parse(const Json& document, const std::string& default_id,
       FailAt(where, "/" + key, error.message());
     }
   }
+  if (info->resolve) info->resolve(spec);
   return spec;
 }
 

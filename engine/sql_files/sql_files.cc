@@ -230,7 +230,7 @@ class SqlFiles final : public core::Migration {
   void Prepare() override {}
   core::SyncProgress SyncStep(const core::Budget& /*budget*/) override { return {}; }
 
-  void Cutover(std::chrono::steady_clock::time_point /*deadline*/) override {
+  void Cutover(const core::CutoverOptions&) override {
     // The budget of a cutover is for strategies of ours: the user's statements take as long as they
     // take, here as in production; limits.statement_timeout_ms bounds them.
     const std::int64_t epoch = TakeOver();
@@ -351,7 +351,8 @@ class SqlFiles final : public core::Migration {
     }
   }
 
-  void Cleanup() override {}  // nothing of ours but the journal
+  // Nothing of ours but the journal.
+  std::vector<std::string> Cleanup(bool) override { return {}; }
 
   std::vector<std::string> Reset(bool /*dry_run*/) override {
     std::vector<std::string> lines;

@@ -46,6 +46,7 @@ core::PhaseOutcome Do(const Json& job, core::Lifecycle& lifecycle) {
     options.lose_writes = job.value("lose_writes", false);
     return lifecycle.Rollback(options);
   }
+  if (verb == "verify") return lifecycle.Verify();
   if (verb == "cleanup") return lifecycle.Cleanup();
   if (verb == "reset") return lifecycle.Reset(job.value("dry_run", false));
   throw Error(ErrorKind::kInternal, "an engine job with an unknown verb: " + verb);

@@ -150,7 +150,7 @@ class Line {
       return Engine(o.at("migration"), {{"verb", "run"}, {"through", o.at("through")}});
     }
     if (step.verb == "verify") {
-      return Engine(o.at("migration"), {{"verb", "run"}, {"through", "verify"}});
+      return Engine(o.at("migration"), {{"verb", "verify"}});
     }
     if (step.verb == "rollback") {
       return Engine(o.at("migration"), {{"verb", "rollback"},

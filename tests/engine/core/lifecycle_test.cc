@@ -21,6 +21,9 @@ struct Script {
   std::map<std::string, std::vector<ErrorKind>> failures;  // by call, first one first
   Owner owner = Owner::kOld;
   bool retries_cutover = true;
+  bool captures = false;
+  bool drains = false;
+  std::vector<std::int64_t> epochs;  // as each call saw it
   int sync_steps = 3;
   std::vector<PlanRefusal> refused;
 };
@@ -29,7 +32,9 @@ class ScriptedMigration : public Migration {
  public:
   ScriptedMigration(Context& context, Script& script) : context_(context), script_(script) {}
   core::Capabilities Capabilities() const override {
-    return {.retries_cutover = script_.retries_cutover};
+    return {.retries_cutover = script_.retries_cutover,
+            .captures = script_.captures,
+            .drains = script_.drains};
   }
   Plan MakePlan() override {
     Plan plan;
@@ -41,16 +46,21 @@ class ScriptedMigration : public Migration {
     Call("sync");
     return {.caught_up = --left_ <= 0};
   }
-  void Cutover(std::chrono::steady_clock::time_point) override {
+  void Cutover(const CutoverOptions&) override {
     context_.At("cutover.locked");
     Call("cutover");
   }
+  void Drain(const CutoverOptions&) override { Call("drain"); }
+  void Finish() override { Call("finish"); }
   VerifyResult Verify() override {
     Call("verify");
     return {};
   }
   void Rollback(const RollbackOptions&) override { Call("rollback"); }
-  void Cleanup() override { Call("cleanup"); }
+  std::vector<std::string> Cleanup(bool dry_run) override {
+    Call(dry_run ? "cleanup dry run" : "cleanup");
+    return {"the backup"};
+  }
   std::vector<std::string> Reset(bool) override {
     Call("reset");
     return {};
@@ -64,6 +74,7 @@ class ScriptedMigration : public Migration {
  private:
   void Call(const std::string& name) {
     script_.calls.push_back(name);
+    script_.epochs.push_back(context_.epoch());
     auto& failures = script_.failures[name];
     if (failures.empty()) return;
     const ErrorKind kind = failures.front();
@@ -128,7 +139,8 @@ class LifecycleTest : public ::testing::TestWithParam<std::string> {
 TEST_P(LifecycleTest, GoesThroughThePhasesInOrderAndCleanupLeavesNothing) {
   EXPECT_TRUE(Make()->RunThrough(Phase::kVerify).ok());
   EXPECT_EQ(Stored(), State::kVerified);
-  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "sync", "sync", "cutover", "verify"));
+  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "sync", "sync", "cutover", "finish",
+                                         "finish", "verify"));
   EXPECT_THAT(probe_.points, ElementsAre("prepare.begin", "prepare.end", "cutover.begin",
                                          "cutover.locked", "verify.end"));
   EXPECT_TRUE(Make()->Cleanup().ok());
@@ -162,7 +174,7 @@ TEST_P(LifecycleTest, AFailedPhaseGoesOnWhereItWas) {
   EXPECT_EQ(Make()->RunThrough(Phase::kVerify).kind, PhaseOutcome::Kind::kFailed);
   script_.calls.clear();
   EXPECT_TRUE(Make()->RunThrough(Phase::kVerify).ok());
-  EXPECT_THAT(script_.calls, ElementsAre("verify"));
+  EXPECT_THAT(script_.calls, ElementsAre("finish", "verify"));
 }
 
 TEST_P(LifecycleTest, RetriesACutoverOnlyWhereTheStrategyAllowsIt) {
@@ -183,7 +195,8 @@ TEST_P(LifecycleTest, AfterAnAmbiguousCommitItAsksWhoOwnsAndNeverRetries) {
   script_.failures["cutover"] = {ErrorKind::kAmbiguous};
   script_.owner = Owner::kNew;
   EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
-  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "sync", "sync", "cutover", "who-owns"));
+  EXPECT_THAT(script_.calls,
+              ElementsAre("prepare", "sync", "sync", "sync", "cutover", "who-owns", "finish"));
   EXPECT_EQ(Stored(), State::kCutOver);
 }
 
@@ -240,6 +253,91 @@ TEST_P(LifecycleTest, ARolledBackMigrationStartsOver) {
   script_.calls.clear();
   EXPECT_TRUE(Make()->RunThrough(Phase::kPrepare).ok());
   EXPECT_THAT(script_.calls, ElementsAre("prepare"));
+}
+
+TEST_P(LifecycleTest, ACapturingMigrationIsReadyAfterPrepareAndSyncsBeforeEveryAttempt) {
+  script_.captures = true;
+  script_.failures["cutover"] = {ErrorKind::kConflict};
+  EXPECT_TRUE(Make()->RunThrough(Phase::kPrepare).ok());
+  EXPECT_EQ(Stored(), State::kReady);
+  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "sync", "sync"));
+  EXPECT_EQ(Make()->GetStatus().next, "migrate cutover");
+  script_.calls.clear();
+  EXPECT_TRUE(Make()->RunThrough(Phase::kSync).ok());
+  EXPECT_THAT(script_.calls, ElementsAre("sync", "sync", "sync"));
+  script_.calls.clear();
+  script_.sync_steps = 1;
+  EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
+  EXPECT_THAT(script_.calls, ElementsAre("sync", "cutover", "sync", "cutover", "finish"));
+}
+
+TEST_P(LifecycleTest, ADrainingMigrationIsReadyAfterDrain) {
+  script_.captures = true;
+  script_.drains = true;
+  script_.sync_steps = 1;
+  EXPECT_TRUE(Make()->RunThrough(Phase::kPrepare).ok());
+  EXPECT_EQ(Stored(), State::kSyncing);
+  EXPECT_EQ(Make()->GetStatus().next, "migrate drain");
+  EXPECT_TRUE(Make()->RunThrough(Phase::kDrain).ok());
+  EXPECT_EQ(Stored(), State::kReady);
+  EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
+  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "drain", "cutover", "finish"));
+}
+
+// hard-case 137
+TEST_P(LifecycleTest, EveryRunRaisesTheEpochSoThatALateWorkerIsRefused) {
+  script_.captures = true;
+  script_.sync_steps = 1;
+  Make()->RunThrough(Phase::kPrepare);
+  Make()->RunThrough(Phase::kSync);
+  Make()->RunThrough(Phase::kCutover);
+  ASSERT_THAT(script_.calls, ElementsAre("prepare", "sync", "sync", "sync", "cutover", "finish"));
+  EXPECT_THAT(script_.epochs, ElementsAre(1, 1, 2, 3, 3, 3));
+  const auto session = db::Connect(endpoint());
+  const db::Transaction transaction(*session);
+  EXPECT_THROW(Journal(*session, "m").CheckEpoch(2), Error);
+}
+
+// hard-case 36
+TEST_P(LifecycleTest, AFailureAfterTheSwapLeavesTheNewSideInServiceAndVerifyFinishes) {
+  script_.failures["finish"] = {ErrorKind::kConstraint};
+  EXPECT_EQ(Make()->RunThrough(Phase::kCutover).kind, PhaseOutcome::Kind::kFailed);
+  EXPECT_EQ(Make()->Reset(false).kind, PhaseOutcome::Kind::kRefused);
+  script_.calls.clear();
+  EXPECT_TRUE(Make()->Verify().ok());
+  EXPECT_THAT(script_.calls, ElementsAre("finish", "verify"));
+  EXPECT_EQ(Stored(), State::kVerified);
+}
+
+TEST_P(LifecycleTest, VerifyNeverCutsOverAndMayBeRepeated) {
+  Make()->RunThrough(Phase::kSync);
+  script_.calls.clear();
+  EXPECT_EQ(Make()->Verify().kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_THAT(script_.calls, ElementsAre());
+  Make()->RunThrough(Phase::kVerify);
+  script_.calls.clear();
+  EXPECT_TRUE(Make()->Verify().ok());
+  EXPECT_THAT(script_.calls, ElementsAre("finish", "verify"));
+}
+
+TEST_P(LifecycleTest, ACutoverThatIsNotConfirmedIsRefusedAndStaysReady) {
+  script_.captures = true;
+  Make()->RunThrough(Phase::kPrepare);
+  script_.calls.clear();
+  const auto confirm = [&](const std::string& command) {
+    return Lifecycle(spec_, registry_, {.probe = &probe_, .confirm_with = command})
+        .RunThrough(Phase::kCutover);
+  };
+  EXPECT_EQ(confirm("exit 3").kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_THAT(script_.calls, Not(Contains("cutover")));
+  EXPECT_EQ(Stored(), State::kReady);
+  EXPECT_TRUE(confirm("true").ok());
+}
+
+TEST_P(LifecycleTest, ADryRunOfCleanupTellsAndLeavesEverything) {
+  Make()->RunThrough(Phase::kVerify);
+  EXPECT_EQ(Make()->Cleanup(true).message, "the backup");
+  EXPECT_EQ(Stored(), State::kVerified);
 }
 
 TEST_P(LifecycleTest, ResetIsRefusedAfterCutover) {
