@@ -258,6 +258,7 @@ void ScriptRunner::AsOurselves(const ScriptRun& run) {
 
 void ScriptRunner::Commit(const std::string& points, const std::string& display) {
   context_.At(points + ".before_commit", {{"file", display}});
+  if (Sabotaged("sql-sleeps-on-its-locks")) std::this_thread::sleep_for(std::chrono::seconds(6));
   journal_.CheckEpoch(epoch_);
   try {
     session_.Commit();
@@ -278,6 +279,7 @@ void ScriptRunner::Run(const ScriptRun& run) {
       RunOneByOne(run);
     }
   } catch (...) {
+    if (Sabotaged("sql-commits-half") && session_.InTransaction()) session_.Commit();
     session_.Rollback();
     observation_.TransactionEnded();
     throw;

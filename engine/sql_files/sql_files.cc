@@ -251,7 +251,7 @@ class SqlFiles final : public core::Migration {
     std::vector<const Version*> pending;
     for (std::size_t i = given_.begin; i < given_.end; ++i) {
       const Version& version = given_.versions[i];
-      if (ours.contains(version.version)) {
+      if (ours.contains(version.version) && !Sabotaged("sql-resume-runs-twice")) {
         // The journal knows more than a mark that a crash left dirty.
         if (history.dirty() == Canonical(version.version)) {
           history.MarkClean(*reader, version.version);
@@ -335,6 +335,7 @@ class SqlFiles final : public core::Migration {
       const auto session = ConnectAsUser();
       RememberBackend(*session);
       ScriptRun run = MakeRun(*version.down, "down " + version.version, "rollback", version);
+      if (SabotagedOnce("sql-rollback-skips-last")) run.statements.pop_back();
       run.finish = [&](db::Session& on) {
         core::Journal journal(on, spec_.id);
         journal.Remove("up " + version.version);
@@ -435,7 +436,11 @@ class SqlFiles final : public core::Migration {
       options.lock_timeout = std::chrono::milliseconds(*spec_.limits.lock_timeout_ms);
     }
     options.statement_timeout = std::chrono::milliseconds(spec_.limits.statement_timeout_ms);
-    return db::Connect(spec_.Target(), options);
+    auto session = db::Connect(spec_.Target(), options);
+    if (Sabotaged("sql-bypasses-triggers")) {
+      session->Execute("SET session_replication_role = replica");
+    }
+    return session;
   }
 
   std::string Display(const fs::path& file) const { return DisplayOf(spec_, file); }
@@ -583,7 +588,9 @@ class SqlFiles final : public core::Migration {
     Json applied = run.detail;
     applied["state"] = "applied";
     run.finish = [this, &version, &history, applied](db::Session& on) {
-      core::Journal(on, spec_.id).Put("up " + version.version, applied);
+      if (!Sabotaged("sql-journal-skips-commit")) {
+        core::Journal(on, spec_.id).Put("up " + version.version, applied);
+      }
       history.Record(on, version, true);
     };
     return run;
@@ -615,6 +622,7 @@ class SqlFiles final : public core::Migration {
                     std::int64_t epoch) {
     RememberBackend(session);
     ScriptRun run = MakeRun(*given_.group_down, "down", "rollback", given_.versions[back.front()]);
+    if (SabotagedOnce("sql-rollback-skips-last")) run.statements.pop_back();
     run.finish = [&](db::Session& on) {
       core::Journal journal(on, spec_.id);
       for (const std::size_t i : back) journal.Remove("up " + given_.versions[i].version);

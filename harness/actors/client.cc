@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "harness/actors/stage.h"
 
 namespace understudy::harness {
@@ -130,6 +131,7 @@ void Client::Did(std::string operation, std::string statement, double started_ms
   did.database = setup_.database;
   did.started_ms = started_ms;
   did.duration_ms = NowMs() - started_ms;
+  if (Sabotaged("client-shortens-waits")) did.duration_ms = std::min(did.duration_ms, 50.0);
   did.outcome = std::move(outcome);
   if (did.outcome != "ok" || did.duration_ms >= kSlowMs) {
     did.statement = std::move(statement);

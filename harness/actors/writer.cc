@@ -249,7 +249,8 @@ Writer::Result Writer::Group(Kind kind, Random& random, bool transaction, bool r
   for (Step& step : steps) {
     if (roll_back) {
       if (step.row != nullptr) step.row->busy = false;
-      ledger().Settle(step.ledger_id, "rolled_back",
+      ledger().Settle(step.ledger_id,
+                      Sabotaged("ledger-acknowledges-rollback") ? "acknowledged" : "rolled_back",
                       step.returned ? step.plan->RowJson(*step.returned) : nullptr, "", "", nullptr,
                       !sqlite && step.key.is_null() && step.returned
                           ? step.plan->KeyJson(step.plan->Keep(*step.returned))

@@ -1,5 +1,6 @@
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "harness/snapshot/catalog_builder.h"
 
 namespace understudy::harness {
@@ -33,6 +34,11 @@ Snapshot TakeCatalog(db::Session& session) {
       }
       transaction.Commit();
       snapshot.objects = builder.Take();
+      if (Sabotaged("catalog-misses-triggers")) {
+        std::erase_if(snapshot.objects, [](const CatalogObject& object) {
+          return object.path.starts_with("trigger:");
+        });
+      }
       return snapshot;
     } catch (Error& error) {
       if (attempt == kAttempts || !DroppedMeanwhile(error)) {

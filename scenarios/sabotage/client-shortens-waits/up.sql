@@ -1,0 +1,2 @@
+LOCK TABLE orders IN ACCESS EXCLUSIVE MODE;
+SELECT pg_sleep(1.5);

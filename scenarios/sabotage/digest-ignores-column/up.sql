@@ -1,0 +1,1 @@
+UPDATE customers SET balance = 1 WHERE id = 7;

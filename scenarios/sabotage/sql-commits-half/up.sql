@@ -1,0 +1,2 @@
+ALTER TABLE orders ADD COLUMN channel TEXT;
+UPDATE orders SET channel = 'web';

@@ -1,0 +1,1 @@
+UPDATE customers SET balance = balance + 1;
