@@ -507,7 +507,7 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
 }
 
 PhaseOutcome Lifecycle::Cleanup(bool dry_run) {
-  return Guarded(Phase::kCleanup, [&]() -> PhaseOutcome {
+  PhaseOutcome outcome = Guarded(Phase::kCleanup, [&]() -> PhaseOutcome {
     const MigrationLock lock(spec_.Target(), spec_.id);
     const State state = ResumeState(Load());
     if (state == State::kNone) {
@@ -525,10 +525,13 @@ PhaseOutcome Lifecycle::Cleanup(bool dry_run) {
     DoCleanup();
     return {};
   });
+  if (outcome.kind == PhaseOutcome::Kind::kDone && !dry_run) outcome.state = State::kCleaned;
+  if (outcome.state == State::kCleaned) outcome.next.clear();
+  return outcome;
 }
 
 PhaseOutcome Lifecycle::Reset(bool dry_run) {
-  return Guarded(Phase::kReset, [&]() -> PhaseOutcome {
+  PhaseOutcome outcome = Guarded(Phase::kReset, [&]() -> PhaseOutcome {
     const MigrationLock lock(spec_.Target(), spec_.id);
     const JournalRecord record = Load();
     const State state = ResumeState(record);
@@ -539,15 +542,20 @@ PhaseOutcome Lifecycle::Reset(bool dry_run) {
               "migrate rollback"};
     }
     if (!dry_run) TakeOver();
-    PhaseOutcome outcome;
-    outcome.message = Lines(migration_->Reset(dry_run));
+    PhaseOutcome given_up;
+    given_up.message = Lines(migration_->Reset(dry_run));
     if (!dry_run && !TargetIsAbsent(spec_, info_)) {
       const auto session =
           db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
       Journal(*session, spec_.id).Drop();
     }
-    return outcome;
+    return given_up;
   });
+  if (outcome.kind == PhaseOutcome::Kind::kDone && !dry_run) {
+    outcome.state = State::kReset;
+    outcome.next = NextVerb(State::kReset, capabilities_);
+  }
+  return outcome;
 }
 
 Status Lifecycle::GetStatus() {

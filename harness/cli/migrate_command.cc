@@ -2,12 +2,19 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <iostream>
 #include <memory>
 
 #include "engine/base/error.h"
+#include "engine/base/log.h"
 #include "engine/base/redact.h"
 #include "engine/core/lifecycle.h"
+#include "harness/cli/migration_progress.h"
 #include "harness/cli/program.h"
 #include "harness/scenario/overrides.h"
 
@@ -23,32 +30,66 @@ struct Options {
   bool lose_writes = false;
   bool confirm = false;
   std::string to;
+  std::string at;
+  std::string confirm_with;
+  std::string pause_file;
+  std::string log;
+  bool allow_old_snapshots = false;
   std::vector<std::string> set;
 };
 
-// Plain lines on stderr: what the engine does, as it does it.
-class LineProbe : public core::Probe {
- public:
-  void OnEvent(const core::Event& event) override {
-    const Json& d = event.data;
-    if (event.kind == "phase" && d.value("status", "") == "begin") {
-      fmt::print(stderr, "{}…\n", d.value("phase", ""));
-    } else if (event.kind == "statement") {
-      std::string locks;
-      for (const Json& lock : d.value("locks", Json::array())) {
-        locks += fmt::format("{}{} on {}", locks.empty() ? "" : ", ", lock.value("mode", "?"),
-                             lock.value("object", "?"));
-      }
-      fmt::print(stderr, "  {}:{}  {:.0f} ms{}{}\n", d.value("file", "?"), d.value("line", 0),
-                 d.value("ms", 0.0), locks.empty() ? "" : "  ", locks);
-    } else if (event.kind == "output") {
-      fmt::print(stderr, "  {}\n", Redact(d.value("text", "")));
-    } else if (event.kind == "log") {
-      fmt::print(stderr, "  {}\n", Redact(d.value("text", "")));
+// "2026-11-21T03:00:00Z" (UTC), "03:00" (the next time that it is, local time) or "+90s", "+5m".
+std::chrono::system_clock::time_point ParseMoment(const std::string& text) {
+  const auto now = std::chrono::system_clock::now();
+  std::tm parts{};
+  const auto whole = [&](const char* format) {
+    parts = {};
+    const char* end = ::strptime(text.c_str(), format, &parts);
+    return end != nullptr && *end == '\0';
+  };
+  if (whole("%Y-%m-%dT%H:%M:%SZ")) return std::chrono::system_clock::from_time_t(::timegm(&parts));
+  if (whole("%H:%M") || whole("%H:%M:%S")) {
+    const std::time_t today = std::chrono::system_clock::to_time_t(now);
+    std::tm local{};
+    ::localtime_r(&today, &local);
+    local.tm_hour = parts.tm_hour;
+    local.tm_min = parts.tm_min;
+    local.tm_sec = parts.tm_sec;
+    local.tm_isdst = -1;
+    auto moment = std::chrono::system_clock::from_time_t(::mktime(&local));
+    if (moment <= now) {
+      ++local.tm_mday;
+      local.tm_isdst = -1;
+      moment = std::chrono::system_clock::from_time_t(::mktime(&local));
     }
-    std::fflush(stderr);
+    return moment;
   }
-};
+  std::int64_t amount = 0;
+  char unit = 's';
+  int read = 0;
+  if (std::sscanf(text.c_str(), "+%" SCNd64 "%c%n", &amount, &unit, &read) == 2 &&
+      static_cast<std::size_t>(read) == text.size() &&
+      (unit == 's' || unit == 'm' || unit == 'h')) {
+    return now + std::chrono::seconds(amount * (unit == 's' ? 1 : unit == 'm' ? 60 : 3600));
+  }
+  throw UsageError("--at " + text +
+                   ": a time is needed, such as 2026-11-21T03:00:00Z (UTC), 03:00 (local) or +5m");
+}
+
+// The verb's own log: UNDERSTUDY_OUT (or understudy-out) / migrate / ID / TIME-VERB.log.
+std::filesystem::path LogFile(const Options& options, const std::string& id) {
+  if (!options.log.empty()) return options.log;
+  const char* out = std::getenv("UNDERSTUDY_OUT");
+  const std::string time = UtcFolderName(std::chrono::system_clock::now());
+  const std::filesystem::path folder =
+      std::filesystem::path(out != nullptr && *out != '\0' ? out : "understudy-out") / "migrate" /
+      id;
+  std::filesystem::path file = folder / (time + "-" + options.verb + ".log");
+  for (int n = 2; std::filesystem::exists(file); ++n) {
+    file = folder / (time + "-" + options.verb + "-" + std::to_string(n) + ".log");
+  }
+  return file;
+}
 
 core::Spec LoadSpec(const Options& options, const core::Registry& registry) {
   const std::filesystem::path file(options.file);
@@ -77,7 +118,14 @@ int PrintPlan(const Program& program, const Options& options, core::Plan plan) {
     return plan.can_run() ? kPass : kFail;
   }
   for (const core::PlanStep& step : plan.steps) {
-    std::cout << fmt::format("{:<10} {}\n", step.phase, Redact(step.what));
+    std::string cost;
+    if (step.rows) cost += ", " + Rows(static_cast<double>(*step.rows)) + " rows";
+    if (step.bytes) cost += ", " + Bytes(static_cast<double>(*step.bytes));
+    if (step.estimate_ms) {
+      cost += fmt::format(", about {:.1f} s", static_cast<double>(*step.estimate_ms) / 1000);
+    }
+    std::cout << fmt::format("{:<10} {}{}\n", step.phase, Redact(step.what),
+                             cost.empty() ? "" : " (" + cost.substr(2) + ")");
     for (const Json& lock : step.locks) {
       std::cout << fmt::format("{:<10}   {} on {}\n", "", lock.value("mode", "?"),
                                lock.value("object", "?"));
@@ -88,6 +136,11 @@ int PrintPlan(const Program& program, const Options& options, core::Plan plan) {
     if (sql.size() > 90) sql = sql.substr(0, 87) + "…";
     std::cout << fmt::format("  {}:{}  [{}] {}{}\n", s.file, s.line, s.transaction, sql,
                              s.note.empty() ? "" : "  -- " + s.note);
+  }
+  if (plan.existing_backup.is_object()) {
+    std::cout << fmt::format(
+        "backup: one is there ({} tables); it is kept until prepare has succeeded, then removed\n",
+        plan.existing_backup.value("tables", Json::array()).size());
   }
   for (const std::string& warning : plan.warnings) std::cout << "warning: " << warning << "\n";
   for (const core::PlanRefusal& r : plan.refused) {
@@ -108,6 +161,20 @@ int PrintStatus(const Program& program, const Options& options, core::Status sta
     std::cout << fmt::format("strategy:    {}\nstate:       {}\nin service:  {}\n", status.strategy,
                              core::StateName(status.state),
                              core::OwnerName(status.of_strategy.in_service));
+    if (status.of_strategy.rows_total) {
+      std::cout << fmt::format("rows:        {} of {}\n", status.of_strategy.rows_done,
+                               *status.of_strategy.rows_total);
+    }
+    if (status.of_strategy.pending_writes > 0) {
+      std::cout << fmt::format("pending:     {} writes to replay\n",
+                               status.of_strategy.pending_writes);
+    }
+    if (status.of_strategy.backup.is_object()) {
+      const Json& backup = status.of_strategy.backup;
+      std::cout << fmt::format(
+          "backup:      {} tables, {} rows, {}\n", backup.value("tables", Json::array()).size(),
+          backup.value("rows", std::int64_t{0}), Bytes(backup.value("bytes", 0.0)));
+    }
     if (!status.of_strategy.detail.empty()) {
       std::cout << "detail:      " << status.of_strategy.detail << "\n";
     }
@@ -153,12 +220,28 @@ int PrintOutcome(const Program& program, const Options& options, core::PhaseOutc
 int Migrate(const Program& program, const Options& options) {
   const core::Registry registry = AllStrategies();
   const core::Spec spec = LoadSpec(options, registry);
-  db::Connect(spec.Target());  // away: exit 69, before anything else is said
-  LineProbe probe;
-  core::Lifecycle lifecycle(
-      spec, registry,
-      {.probe = &probe, .stop = Interrupted, .rehearsal = false, .follow = options.follow});
+  core::Lifecycle::Options engine;
+  if (!options.at.empty()) engine.at = ParseMoment(options.at);
+  const bool absent =
+      registry.Find(spec.strategy).makes_target && !std::filesystem::exists(spec.Target().file());
+  if (!absent) db::Connect(spec.Target());  // away: exit 69, before anything else is said
   const std::string& verb = options.verb;
+  const bool reads_only = verb == "plan" || verb == "status";
+  if (!reads_only) {
+    const std::filesystem::path file = LogFile(options, spec.id);
+    std::error_code ignored;  // SetFile says what is wrong
+    std::filesystem::create_directories(std::filesystem::absolute(file).parent_path(), ignored);
+    log::SetFile(file);
+    fmt::print(stderr, "log: {}\n", file.string());
+  }
+  MigrationProgress progress(false);
+  engine.probe = &progress;
+  engine.stop = Interrupted;
+  engine.follow = options.follow;
+  engine.confirm_with = options.confirm_with;
+  engine.allow_old_snapshots = options.allow_old_snapshots;
+  engine.pause_file = options.pause_file;
+  core::Lifecycle lifecycle(spec, registry, engine);
   if (verb == "plan") return PrintPlan(program, options, lifecycle.MakePlan());
   if (verb == "status") return PrintStatus(program, options, lifecycle.GetStatus());
   core::PhaseOutcome outcome;
@@ -167,7 +250,9 @@ int Migrate(const Program& program, const Options& options) {
   } else if (verb == "reset") {
     outcome = lifecycle.Reset(options.dry_run);
   } else if (verb == "cleanup") {
-    outcome = lifecycle.Cleanup();
+    outcome = lifecycle.Cleanup(options.dry_run);
+  } else if (verb == "verify") {
+    outcome = lifecycle.Verify();
   } else if (verb == "run") {
     outcome = lifecycle.RunThrough(core::Phase::kVerify);
   } else if (verb == "init") {
@@ -227,7 +312,23 @@ void AddMigrate(CLI::App& app, Program& program) {
       verb->add_flag("--lose-writes", options->lose_writes,
                      "Go back even where rows written since would be lost");
     }
-    if (name == "reset") verb->add_flag("--dry-run", options->dry_run, "Only say what it would do");
+    if (name == "reset" || name == "cleanup") {
+      verb->add_flag("--dry-run", options->dry_run, "Only say what it would do");
+    }
+    if (name == "cutover" || name == "run") {
+      verb->add_option("--at", options->at,
+                       "Not before this time: 2026-11-21T03:00:00Z (UTC), 03:00 (local), +5m");
+      verb->add_option("--confirm-with", options->confirm_with,
+                       "A shell command that must end with status 0 before the first lock");
+      verb->add_flag("--allow-old-snapshots", options->allow_old_snapshots,
+                     "Cut over although a session with an old snapshot would see empty tables");
+    }
+    if (name != "plan" && name != "status") {
+      verb->add_option("--pause-file", options->pause_file,
+                       "Copy and cut over nothing while this file exists");
+      verb->add_option("--log", options->log,
+                       "The log file (default: below understudy-out/migrate)");
+    }
     verb->footer(fmt::format("Example:\n  understudy migrate {} orders.migration.json", v.name));
     verb->callback([&program, options] {
       program.run = [&program, options] { return Migrate(program, *options); };
