@@ -1,7 +1,9 @@
 #include "harness/checks/hot_rows.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "harness/checks/facts.h"
@@ -102,28 +104,30 @@ class HotRow {
                       twice[1].AsInteger(), twice[2].TextOr(""), twice[3].TextOr(""),
                       Ms(twice[4].AsReal()), twice[0].TextOr("")));
     }
-    JudgeNote(observed, *final_value);
+    JudgeLast(observed, *final_value);
   }
 
  private:
-  // The highest acknowledged counter and the note must be one operation's.
-  void JudgeNote(const Json& observed, std::int64_t final_value) {
-    if (row_[5].is_null()) return;
-    const auto note = rules_.After(row_[1].text, row_[5].text);
-    if (!note || !observed.contains(*note)) return;
+  // The update that got the last counter is the last one: the whole row is as it returned it.
+  void JudgeLast(const Json& observed, std::int64_t final_value) {
     const auto highest = ledger_.Query(kHighest, Key()).rows;
     if (highest.empty()) return;
     const db::Row& last = highest[0];
     if (last[2].AsInteger() != final_value) return;  // an unknown update came after it
     const Json row = last[0].is_null() ? Json() : ParseJson(last[0].text, "ledger.sqlite");
-    if (!row.is_object() || !row.contains(row_[5].text)) return;
-    if (row[row_[5].text] == observed[*note]) return;
+    if (!row.is_object()) return;
+    const auto columns = DifferingColumns(row, observed, row_[1].text, rules_);
+    if (columns.empty()) return;
     const double began = last[3].is_null() ? 0 : last[3].AsReal();
-    Fail(fmt::format(
-        "the update of {} at {} in {} got the last counter {}, but the note is "
-        "another operation's: half of one of them is there",
-        last[1].TextOr(""), Ms(began),
-        PhaseAt(phases_, {began, last[4].is_null() ? began : last[4].AsReal()}), final_value));
+    const std::string whose = fmt::format(
+        "the update of {} at {} in {} got the last counter {}", last[1].TextOr(""), Ms(began),
+        PhaseAt(phases_, {began, last[4].is_null() ? began : last[4].AsReal()}), final_value);
+    if (!row_[5].is_null() && std::ranges::find(columns, row_[5].text) != columns.end()) {
+      Fail(whose + ", but the note is another operation's: half of one of them is there");
+      return;
+    }
+    Fail(fmt::format("{}, but {} {} not as it left {}", whose, fmt::join(columns, ", "),
+                     columns.size() == 1 ? "is" : "are", columns.size() == 1 ? "it" : "them"));
   }
 
   db::Params Key() const { return {row_[0], row_[1], row_[2]}; }

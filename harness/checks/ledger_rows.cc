@@ -88,6 +88,20 @@ std::optional<std::string> LedgerColumnRules::After(const std::string& table,
   return column;
 }
 
+std::vector<std::string> DifferingColumns(const Json& row, const Json& observed,
+                                          const std::string& table,
+                                          const LedgerColumnRules& rules) {
+  std::vector<std::string> differing;
+  for (const auto& [column, value] : row.items()) {
+    const auto name = rules.After(table, column);
+    if (!name) continue;
+    const auto now = observed.find(*name);
+    if (now == observed.end()) continue;
+    if (now->is_null() != value.is_null() || Text(*now) != Text(value)) differing.push_back(column);
+  }
+  return differing;
+}
+
 Match Matches(const RowState& state, const Json& observed, const std::string& table,
               const LedgerColumnRules& rules) {
   if (state.anything && state.columns.empty()) return Match::kYes;

@@ -45,6 +45,10 @@ struct RowState {
   bool operator==(const RowState&) const = default;
 };
 
+// The columns of `row`, as the ledger has it, that `observed` has too and with another value.
+std::vector<std::string> DifferingColumns(const Json& row, const Json& observed,
+                                          const std::string& table, const LedgerColumnRules& rules);
+
 enum class Match { kYes, kNo, kNothingInCommon };
 // `observed`: the row as it was read in the end, null when it was absent.
 Match Matches(const RowState& state, const Json& observed, const std::string& table,

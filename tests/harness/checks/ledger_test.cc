@@ -228,6 +228,29 @@ TEST(HotRows, CountEveryAcknowledgedUpdateOnce) {
               HasSubstr("one overwrote the other"));
 }
 
+// A client's update returned the whole row: a column that the counter says nothing of must not be
+// another one afterwards.
+TEST(HotRows, AreComparedWholeWithTheLastUpdate) {
+  const auto judged = [](const std::string& total, Json checks = Json::object()) {
+    RunBuilder run(WithWriters());
+    run.scenario()["checks"] = std::move(checks);
+    run.HotRow(R"({"id":"h"})", "10");
+    for (const char* hits : {"11", "12"}) {
+      Written write = Hot(hits, hits);
+      write.row.insert(write.row.size() - 1, R"(,"total":"5","gone":"1")");
+      run.Write(write);
+    }
+    run.Observed(R"({"id":"h"})", R"({"id":"h","hits":"12","note":"12","total":)" + total + "}");
+    return run.Judge("acknowledged-writes");
+  };
+  EXPECT_EQ(judged("\"5\"").outcome, Outcome::kPass);
+  for (const char* total : {"\"5.0\"", "\"\"", "null"}) {  // hard-case 111
+    EXPECT_THAT(judged(total).summary, HasSubstr("total is not as it left it")) << total;
+  }
+  EXPECT_EQ(judged("null", {{"rows", {{"allow", {"public.orders.total"}}}}}).outcome,
+            Outcome::kPass);
+}
+
 TEST(HotRows, LetAnUnknownUpdateCountOrNot) {
   const std::vector<Written> one = {Hot("11", "a"), Hot("12", "b", "unknown")};
   EXPECT_EQ(HotRows(one, "11", "a").outcome, Outcome::kPass);
