@@ -37,6 +37,8 @@ const std::map<std::string, Rooms>& Allowed() {
       {"engine/base", {}},
       {"engine/db", {"engine/base"}},
       {"engine/core", {"engine/db", "engine/base"}},
+      {"engine/catalog", {"engine/db", "engine/base"}},
+      {"engine/capture", {"engine/catalog", "engine/db", "engine/base"}},
       {"engine/sql_files", kStrategy},
       {"engine/command", kStrategy},
       {"engine/table_swap",
