@@ -96,6 +96,15 @@ std::string TableSql::ColumnHash(std::size_t column, std::int64_t seed) const {
   return HashText("ROW(" + Joined(parts) + ")::text", seed);
 }
 
+std::string TableSql::ValueHash(std::size_t column, std::int64_t seed) const {
+  const ColumnPair& pair = pair_.columns[column];
+  if (form_.engine == db::Engine::kSqlite) {
+    return "CASE WHEN " + Name(pair) + " IS NOT NULL THEN " +
+           SqliteCall("understudy_hash", std::to_string(seed), {pair}) + " END";
+  }
+  return UnlessNull(Name(pair), HashText("ROW(" + InRow(pair) + ")::text", seed));
+}
+
 std::string TableSql::HashText(const std::string& text, std::int64_t seed) const {
   const std::string number = std::to_string(seed);
   if (plain_bytes_) {

@@ -43,6 +43,7 @@ class TableSql {
   // For digests that are stored: the hash of a row, and of (key, column).
   std::string RowHash(std::int64_t seed) const;
   std::string ColumnHash(std::size_t column, std::int64_t seed) const;
+  std::string ValueHash(std::size_t column, std::int64_t seed) const;  // NULL of NULL
   std::string From() const;
 
  private:
