@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "harness/compare/stored_rows.h"
 #include "harness/run/written.h"
 
 namespace understudy::harness {
@@ -36,12 +37,12 @@ void ApplyAllow(const Json& allow, CompareOptions& options) {
   for (const Json& item : allow) options.ignore.push_back(item.get<std::string>());
 }
 
-}  // namespace
-
-Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use,
-                          const std::string& left_name, const std::string& right_name,
-                          const db::Endpoint& left, const db::Endpoint& right,
-                          const std::string& database, bool leave_out_clients) {
+// What CompareAndTell and CompareStoredAndTell share. `catalog`: where the triggers are read that
+// follow from clients' writes.
+template <typename Compare>
+Comparison CompareWith(Rehearsal& rehearsal, const std::string& use, const std::string& left_name,
+                       const std::string& right_name, const std::string& database,
+                       bool leave_out_clients, const db::Endpoint& catalog, Compare compare) {
   const Json rows = RowsOptions(rehearsal);
   CompareOptions options;
   options.common_columns = true;
@@ -57,7 +58,7 @@ Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use,
   }
   std::unique_ptr<Written> written;
   if (leave_out_clients) {
-    const auto copy = db::Connect(left, {.application_name = "understudy-compare"});
+    const auto copy = db::Connect(catalog, {.application_name = "understudy-compare"});
     rehearsal.ledger.Flush();
     const std::lock_guard lock(rehearsal.ledger.mutex());
     written = std::make_unique<Written>(rehearsal.ledger.session(), database, *copy);
@@ -71,7 +72,7 @@ Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use,
       return written->Knows(table, key) || written->indirect().contains(table);
     };
   }
-  const Comparison comparison = CompareRows(left, right, options);
+  const Comparison comparison = compare(options, written.get());
   rehearsal.evidence.Add("comparison", {{"use", use},
                                         {"database", database},
                                         {"left", left_name},
@@ -79,6 +80,35 @@ Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use,
                                         {"clients_left_out", leave_out_clients},
                                         {"result", comparison.ToJson()}});
   return comparison;
+}
+
+// The same of two moments of which at least one could not be held as a copy.
+void CompareStoredAndTell(Rehearsal& rehearsal, const std::string& first, const std::string& last,
+                          const std::string& database) {
+  const std::filesystem::path left = rehearsal.StoredRowsOf(first, database);
+  const std::filesystem::path right = rehearsal.StoredRowsOf(last, database);
+  if (left.empty() || right.empty()) return;
+  const Lease* held = rehearsal.Held(first, database);
+  const db::Endpoint& catalog =
+      held != nullptr ? held->endpoint() : rehearsal.Database(database).endpoint();
+  CompareWith(rehearsal, "rows", first + ":" + database, last + ":" + database, database, true,
+              catalog, [&](const CompareOptions& options, const Written* written) {
+                return CompareStoredRows(left, right, options, [&](const std::string& table) {
+                  return written != nullptr && written->Touched(table);
+                });
+              });
+}
+
+}  // namespace
+
+Comparison CompareAndTell(Rehearsal& rehearsal, const std::string& use,
+                          const std::string& left_name, const std::string& right_name,
+                          const db::Endpoint& left, const db::Endpoint& right,
+                          const std::string& database, bool leave_out_clients) {
+  return CompareWith(rehearsal, use, left_name, right_name, database, leave_out_clients, left,
+                     [&](const CompareOptions& options, const Written*) {
+                       return CompareRows(left, right, options);
+                     });
 }
 
 std::vector<CatalogChange> DiffAndTell(Rehearsal& rehearsal, const std::string& use,
@@ -106,9 +136,16 @@ std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& o) {
   std::vector<std::string> differences;
   std::vector<std::string> unknown;
   if (part != "catalog") {
-    Lease* left = rehearsal.Held(left_name, left_database);
-    Lease* right = rehearsal.Held(right_name, right_database);
-    if (left == nullptr || right == nullptr) {
+    const Lease* left = rehearsal.Held(left_name, left_database);
+    const Lease* right = rehearsal.Held(right_name, right_database);
+    const bool held = left != nullptr && right != nullptr;
+    std::filesystem::path left_rows;
+    std::filesystem::path right_rows;
+    if (!held) {
+      left_rows = rehearsal.StoredRowsOf(left_name, left_database);
+      right_rows = rehearsal.StoredRowsOf(right_name, right_database);
+    }
+    if (!held && (left_rows.empty() || right_rows.empty())) {
       unknown.push_back("the rows of one side were not held (see not_checked)");
     } else {
       CompareOptions options;
@@ -116,7 +153,8 @@ std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& o) {
       options.stop = rehearsal.options.stop;
       ApplyMap(o.value("map", Json::object()), options);
       ApplyAllow(o.value("allow", Json::array()), options);
-      const Comparison comparison = CompareRows(left->endpoint(), right->endpoint(), options);
+      const Comparison comparison = held ? CompareRows(left->endpoint(), right->endpoint(), options)
+                                         : CompareStoredRows(left_rows, right_rows, options);
       rehearsal.evidence.Add("comparison", {{"use", "step"},
                                             {"left", o.at("left")},
                                             {"right", o.at("right")},
@@ -179,8 +217,11 @@ void CompareFirstWithLast(Rehearsal& rehearsal) {
   for (const DatabaseSpec& database : rehearsal.scenario.databases) {
     Lease* left = rehearsal.Held(first, database.name);
     Lease* right = rehearsal.Held(last, database.name);
-    if (left == nullptr || right == nullptr) continue;
     rehearsal.ThrowIfStopped();
+    if (left == nullptr || right == nullptr) {
+      CompareStoredAndTell(rehearsal, first, last, database.name);
+      continue;
+    }
     CompareAndTell(rehearsal, "rows", first + ":" + database.name, last + ":" + database.name,
                    left->endpoint(), right->endpoint(), database.name, true);
   }

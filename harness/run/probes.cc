@@ -52,14 +52,24 @@ struct Copies {
   std::map<std::string, db::Endpoint> endpoints;
 };
 
+constexpr std::string_view kNoCopy = "no-copy";
+
+[[noreturn]] void ThrowNoCopy(Rehearsal& rehearsal, const std::string& name,
+                              const std::string& database) {
+  const bool external = rehearsal.Database(database).provision() == "external";
+  throw Error(ErrorKind::kUnsupported,
+              external ? "it would have to be tried on a copy, and none is made of the external "
+                         "database " +
+                             database
+                       : "no copy of " + name + ":" + database + " was held (see not_checked)",
+              std::string(kNoCopy));
+}
+
 Copies CopiesOf(Rehearsal& rehearsal, const std::string& name, const std::string& label) {
   Copies copies;
   for (const DatabaseSpec& database : rehearsal.scenario.databases) {
     Lease* held = rehearsal.Held(name, database.name);
-    if (held == nullptr) {
-      throw Error(ErrorKind::kUnsupported,
-                  "no copy of " + name + ":" + database.name + " was held (see not_checked)");
-    }
+    if (held == nullptr) ThrowNoCopy(rehearsal, name, database.name);
     auto copy = held->Clone(label);
     copies.endpoints.emplace(database.name, copy->endpoint());
     copies.leases.emplace(database.name, std::move(copy));
@@ -124,10 +134,7 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
        went_down ? "went down" : "going down: " + down.outcome + " " + down.message);
   if (!went_down) return;
   for (const std::string& database : DatabasesToCompare(document, copies)) {
-    if (rehearsal.Held(first, database) == nullptr) {
-      throw Error(ErrorKind::kUnsupported, "no copy of " + first + ":" + database +
-                                               " was held to compare with (see not_checked)");
-    }
+    if (rehearsal.Held(first, database) == nullptr) ThrowNoCopy(rehearsal, first, database);
     DiffAndTell(rehearsal, "up-down-up", first + ":" + database, "down:" + database,
                 *rehearsal.Taken(first, database), SnapshotOf(copies.endpoints.at(database)));
     CompareAndTell(rehearsal, "up-down-up", first + ":" + database, "down:" + database,
@@ -149,17 +156,56 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
   }
 }
 
+// The migrations that one check could not be tried on, for want of a copy. When there was none that
+// it could be tried on, the check itself was not made.
+struct Untried {
+  std::string check;
+  int tried = 0;
+  std::vector<std::pair<std::string, std::string>> untried = {};  // object, why
+
+  void Tell(Rehearsal& rehearsal) const {
+    for (const auto& [object, why] : untried) {
+      rehearsal.evidence.NotChecked(tried > 0 ? check + " of " + object : "check:" + check, why);
+    }
+  }
+};
+
 template <typename Probe>
-void Guarded(Rehearsal& rehearsal, const std::string& check, const std::string& object,
-             Probe probe) {
+void Guarded(Rehearsal& rehearsal, Untried& check, const std::string& object, Probe probe) {
   rehearsal.ThrowIfStopped();
-  if (Off(rehearsal, check)) return;
   try {
     probe();
+    ++check.tried;
   } catch (const Error& error) {
     if (error.code() == "stop") throw;
-    Tell(rehearsal, check, "", object, "unknown", error.what());
+    if (error.code() == kNoCopy) {
+      check.untried.emplace_back(object, error.message());
+      return;
+    }
+    ++check.tried;
+    Tell(rehearsal, check.check, "", object, "unknown", error.what());
   }
+}
+
+// Rows are tried on a copy of the last snapshot, else of what is there now, else in the database
+// itself.
+void ProbeRowsSomewhere(Rehearsal& rehearsal, const std::string& last,
+                        const std::string& database) {
+  Lease& lease = rehearsal.Database(database);
+  std::unique_ptr<Lease> copy;
+  try {
+    Lease* held = rehearsal.Held(last, database);
+    copy = (held != nullptr ? *held : lease).Clone("probe");
+  } catch (const Error& error) {
+    if (lease.provision() != "external" && error.kind() != ErrorKind::kConflict) throw;
+  }
+  const bool tried = copy ? ProbeRows(rehearsal, database, copy->endpoint(), ProbeWhere::kCopy)
+                          : ProbeRows(rehearsal, database, lease.endpoint(), ProbeWhere::kInPlace);
+  if (copy || tried) return;
+  throw Error(ErrorKind::kUnsupported,
+              "no insert could be tried in the external database " + database +
+                  " in a transaction that is rolled back",
+              std::string(kNoCopy));
 }
 
 }  // namespace
@@ -167,17 +213,16 @@ void Guarded(Rehearsal& rehearsal, const std::string& check, const std::string& 
 void ProbeCopies(Rehearsal& rehearsal) {
   if (rehearsal.snapshot_names().empty()) return;
   const std::string last = LastSnapshot(rehearsal);
+  Untried write_after{"write-after"};
+  const bool wanted = std::ranges::any_of(
+      std::initializer_list<const char*>{"write-after", "constraints", "orphans", "sequences"},
+      [&](const char* check) { return !Off(rehearsal, check); });
   for (const DatabaseSpec& database : rehearsal.scenario.databases) {
-    Guarded(rehearsal, "write-after", database.name, [&] {
-      Lease* held = rehearsal.Held(last, database.name);
-      if (held == nullptr) {
-        throw Error(ErrorKind::kUnsupported,
-                    "no copy of " + last + ":" + database.name + " was held (see not_checked)");
-      }
-      const auto copy = held->Clone("probe");
-      ProbeRows(rehearsal, database.name, copy->endpoint());
-    });
+    if (!wanted) break;
+    Guarded(rehearsal, write_after, database.name,
+            [&] { ProbeRowsSomewhere(rehearsal, last, database.name); });
   }
+  write_after.Tell(rehearsal);
   if (std::ranges::none_of(rehearsal.scenario.migrations,
                            [&](const auto& m) { return rehearsal.IsDone(m.first); })) {
     for (const char* check : {"idempotent", "up-down-up"}) {
@@ -185,20 +230,26 @@ void ProbeCopies(Rehearsal& rehearsal) {
                                     "no migration is in service in the end");
     }
   }
+  Untried idempotent{"idempotent"};
+  Untried up_down_up{"up-down-up"};
   for (const auto& [name, document] : rehearsal.scenario.migrations) {
     const std::string strategy = document.value("strategy", "");
     if (strategy != "sql" && strategy != "command") continue;
     if (!rehearsal.IsDone(name)) continue;
-    Guarded(rehearsal, "idempotent", name,
-            [&, name = name, document = document] { Idempotent(rehearsal, name, document); });
+    if (!Off(rehearsal, "idempotent")) {
+      Guarded(rehearsal, idempotent, name,
+              [&, name = name, document = document] { Idempotent(rehearsal, name, document); });
+    }
     const bool layout_has_down = strategy == "sql" && document.value("layout", "auto") != "plain" &&
                                  document.contains("up") && document["up"].is_string() &&
                                  std::filesystem::is_directory(document["up"].get<std::string>());
     const bool has_down = document.contains("down") && !document["down"].is_null();
-    if (!has_down && !layout_has_down) continue;
-    Guarded(rehearsal, "up-down-up", name,
+    if ((!has_down && !layout_has_down) || Off(rehearsal, "up-down-up")) continue;
+    Guarded(rehearsal, up_down_up, name,
             [&, name = name, document = document] { UpDownUp(rehearsal, name, document); });
   }
+  idempotent.Tell(rehearsal);
+  up_down_up.Tell(rehearsal);
 }
 
 }  // namespace understudy::harness

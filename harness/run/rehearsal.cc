@@ -7,6 +7,7 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "harness/compare/digest.h"
+#include "harness/compare/stored_rows.h"
 
 namespace understudy::harness {
 Rehearsal::Rehearsal(const Scenario& scenario_in, const RunOptions& options_in,
@@ -20,6 +21,8 @@ Rehearsal::~Rehearsal() {
   observers_.clear();
   held_.clear();
   leases_.clear();
+  std::error_code ignored;  // what was compared is evidence; the keys of all rows are not
+  for (const auto& [moment, file] : stored_rows_) std::filesystem::remove(file, ignored);
 }
 
 void Rehearsal::ThrowIfStopped() const {
@@ -118,8 +121,10 @@ void Rehearsal::TakeSnapshot(const std::string& name, const std::vector<std::str
     // The copy is at rest: digests of it are those of the moment.
     DigestTables(copy ? copy->endpoint() : lease.endpoint(), 2, snapshot);
     if (!copy) {
-      evidence.NotChecked("rows of snapshot " + name + ":" + database,
-                          "only digests are kept, no copy could be held: " + why_not);
+      evidence.Add("log", {{"level", "info"},
+                           {"text", "snapshot " + name + " of " + database +
+                                        " holds hashes of its rows: " + why_not}});
+      KeepRows(name, database, lease.endpoint(), snapshot);
     }
     StoreSnapshot(evidence.folder(), name, database, snapshot.ToJson());
     std::int64_t rows = 0;
@@ -140,6 +145,35 @@ void Rehearsal::TakeSnapshot(const std::string& name, const std::vector<std::str
 Lease* Rehearsal::Held(const std::string& name, const std::string& database) {
   const auto it = held_.find({name, database});
   return it == held_.end() ? nullptr : it->second.get();
+}
+
+void Rehearsal::KeepRows(const std::string& name, const std::string& database,
+                         const db::Endpoint& endpoint, const Snapshot& snapshot) {
+  const std::filesystem::path file =
+      evidence.folder() / ("rows-" + std::to_string(stored_rows_.size() + 1) + ".sqlite");
+  std::filesystem::path& kept = stored_rows_[{name, database}];
+  kept = file;
+  try {
+    StoreRows(endpoint, snapshot, file, options.stop);
+  } catch (const Error& error) {
+    std::error_code ignored;
+    std::filesystem::remove(file, ignored);
+    kept.clear();
+    if (error.code() == "stop" || error.kind() == ErrorKind::kEnvironment) throw;
+    evidence.NotChecked("rows of snapshot " + name + ":" + database,
+                        std::string("only digests are kept: ") + error.what());
+  }
+}
+
+std::filesystem::path Rehearsal::StoredRowsOf(const std::string& name,
+                                              const std::string& database) {
+  if (const auto it = stored_rows_.find({name, database}); it != stored_rows_.end()) {
+    return it->second;
+  }
+  const Lease* held = Held(name, database);
+  if (held == nullptr) return {};
+  KeepRows(name, database, held->endpoint(), *Taken(name, database));
+  return stored_rows_[{name, database}];
 }
 
 const Snapshot* Rehearsal::Taken(const std::string& name, const std::string& database) const {

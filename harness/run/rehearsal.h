@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -39,10 +40,14 @@ class Rehearsal {
   bool Stopped() const { return options.stop && options.stop(); }
   void ThrowIfStopped() const;
 
-  // ---- snapshots: the catalog and digests are stored, the rows are held as a copy
+  // ---- snapshots: the catalog and digests are stored, the rows are held as a copy, or where none
+  // can be made (an external database, clients that are connected) row by row as hashes
   void TakeSnapshot(const std::string& name, const std::vector<std::string>& of);
   // The copy of `database` at snapshot `name`; nullptr when none could be held (already told).
   Lease* Held(const std::string& name, const std::string& database);
+  // The file of the rows' hashes (compare/stored_rows.h), made from the copy where one is held;
+  // empty when there is neither (already told).
+  std::filesystem::path StoredRowsOf(const std::string& name, const std::string& database);
   const Snapshot* Taken(const std::string& name, const std::string& database) const;
   const std::vector<std::string>& snapshot_names() const { return snapshot_names_; }
 
@@ -69,6 +74,8 @@ class Rehearsal {
   void StepBegins(const std::string& name);  // faults with at_step
 
  private:
+  void KeepRows(const std::string& name, const std::string& database, const db::Endpoint& endpoint,
+                const Snapshot& snapshot);
   void RunHistory(const Json& item, const db::Endpoint& endpoint);
   Json JobOf(const std::string& migration, Json job,
              const std::map<std::string, db::Endpoint>& databases) const;
@@ -82,6 +89,7 @@ class Rehearsal {
   std::map<std::string, std::unique_ptr<Lease>> leases_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Lease>> held_;
   std::map<std::pair<std::string, std::string>, Snapshot> snapshots_;
+  std::map<std::pair<std::string, std::string>, std::filesystem::path> stored_rows_;
   std::vector<std::string> snapshot_names_;
   std::vector<std::unique_ptr<Actor>> workload_;
   std::map<std::size_t, std::unique_ptr<Fault>> faults_;

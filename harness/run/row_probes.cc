@@ -7,32 +7,42 @@
 namespace understudy::harness {
 namespace {
 
+// For a lock, in a database that others use.
+constexpr std::chrono::milliseconds kShortWait{500};
 constexpr int kTries = 12;  // rows made by chance before an insert counts as impossible to try
 
 class RowProber {
  public:
-  RowProber(Rehearsal& rehearsal, std::string database, db::Session& session)
+  RowProber(Rehearsal& rehearsal, std::string database, db::Session& session, bool in_place)
       : rehearsal_(rehearsal),
         database_(std::move(database)),
         session_(session),
+        in_place_(in_place),
         postgres_(session.Server().engine == db::Engine::kPostgres),
         schema_(ReadSchema(session)),
         random_(Random(rehearsal.scenario.seed).Fork("probes")) {}
 
-  void All() {
+  // Whether an insert was tried at all.
+  bool All() {
     // One transaction, parents first: a child may refer to the row that was just tried.
-    session_.Begin();
-    for (const SchemaTable* table : schema_.InForeignKeyOrder()) {
-      rehearsal_.ThrowIfStopped();
-      WriteAfter(*table);
-    }
+    Attempt("write-after of " + database_, [&] {
+      if (IsOff("write-after")) return;
+      Begin();
+      for (const SchemaTable* table : schema_.InForeignKeyOrder()) {
+        rehearsal_.ThrowIfStopped();
+        WriteAfter(*table);
+      }
+    });
     session_.Rollback();
     for (const SchemaTable& table : schema_.tables) {
       rehearsal_.ThrowIfStopped();
-      Violate(table);
+      Attempt("constraints of " + table.name.Display() + " violated on purpose", [&] {
+        if (!IsOff("constraints")) Violate(table);
+      });
       for (const SchemaForeignKey& key : table.foreign_keys) {
-        Orphans(table.name, key.columns, key.to, key.to_columns,
-                table.name.Display() + " " + key.name);
+        const std::string object = table.name.Display() + " " + key.name;
+        Attempt("orphans of " + object,
+                [&] { Orphans(table.name, key.columns, key.to, key.to_columns, object); });
       }
     }
     const Json& checks = rehearsal_.scenario.checks;
@@ -42,12 +52,49 @@ class RowProber {
       }
     }
     if (postgres_) Sequences();
+    return write_after_told_;
   }
 
  private:
+  // A transaction that ends with ROLLBACK. In a database that is in use it neither waits long for
+  // others nor makes them wait: see ProbeRows.
+  void Begin() {
+    session_.Begin(db::Isolation::kDefault, /*read_only=*/false, /*immediate=*/in_place_);
+    if (in_place_ && postgres_) session_.Execute("SET LOCAL statement_timeout = '5s'");
+  }
+
+  bool IsOff(const char* check) const {
+    const Json& checks = rehearsal_.scenario.checks;
+    return checks.contains(check) && checks[check].contains("off");
+  }
+
+  // What stands in the way of a probe in a database that is in use is no finding.
+  static bool IsInTheWay(const Error& error) {
+    return error.kind() == ErrorKind::kConflict ||
+           (error.kind() == ErrorKind::kCancelled && error.code() != "stop") ||
+           error.code() == "42501";  // insufficient privilege
+  }
+
+  template <typename Work>
+  void Attempt(const std::string& what, Work work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      session_.Rollback();
+      if (!in_place_ || !IsInTheWay(error)) throw;
+      rehearsal_.evidence.NotChecked(what, error.what());
+    }
+  }
+
   void Tell(const std::string& check, const std::string& object, const std::string& result,
             const std::string& detail, const std::string& sqlstate = "",
             const Json& examples = Json::array()) {
+    // There is no other place to try it in.
+    if (in_place_ && result == "unknown") {
+      rehearsal_.evidence.NotChecked(check + " of " + object, detail);
+      return;
+    }
+    if (check == "write-after") write_after_told_ = true;
     rehearsal_.evidence.Add("probe", {{"check", check},
                                       {"database", database_},
                                       {"object", object},
@@ -134,8 +181,8 @@ class RowProber {
   // Runs it in a transaction that is rolled back; deferred constraints are asked at once.
   std::optional<Error> Try(const Insert& insert) {
     std::optional<Error> failure;
-    session_.Begin();
     try {
+      Begin();
       const db::Result result = session_.Query(insert.sql + insert.returning, insert.params);
       if (postgres_) session_.Execute("SET CONSTRAINTS ALL IMMEDIATE");
       // A trigger may give the row other values, or take it away altogether.
@@ -158,6 +205,7 @@ class RowProber {
       return std::nullopt;
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kUnavailable) throw;
+      if (!session_.InTransaction()) throw;  // SQLite gave it up
       session_.Execute("ROLLBACK TO SAVEPOINT understudy_probe");
       return error;
     }
@@ -189,6 +237,10 @@ class RowProber {
       }
       // Our made values may break a check or a unique column by chance; the defaults may not.
       if (IsOurDoing(*last, table, insert)) continue;
+      if (in_place_ && IsInTheWay(*last)) {
+        Tell("write-after", name, "unknown", last->message(), last->code());
+        return;
+      }
       Tell("write-after", name, "failed", last->message(), last->code());
       return;
     }
@@ -423,7 +475,9 @@ ORDER BY 1, 2)sql";
   Rehearsal& rehearsal_;
   std::string database_;
   db::Session& session_;
+  bool in_place_;
   bool postgres_;
+  bool write_after_told_ = false;
   Schema schema_;
   Random random_;
   const ValueMaker* maker_ = nullptr;
@@ -433,15 +487,17 @@ ORDER BY 1, 2)sql";
 
 }  // namespace
 
-void ProbeRows(Rehearsal& rehearsal, const std::string& database, const db::Endpoint& copy) {
+bool ProbeRows(Rehearsal& rehearsal, const std::string& database, const db::Endpoint& endpoint,
+               ProbeWhere where) {
   db::SessionOptions options;
   options.application_name = "understudy-probe";
   options.statement_timeout = std::chrono::seconds(60);
+  if (where == ProbeWhere::kInPlace) options.lock_timeout = kShortWait;
   options.foreign_keys = true;
   // As a client would: a default may call a function that finds its tables by search_path.
   options.settings = db::Settings::kUsers;
-  const auto session = db::Connect(copy, options);
-  RowProber(rehearsal, database, *session).All();
+  const auto session = db::Connect(endpoint, options);
+  return RowProber(rehearsal, database, *session, where == ProbeWhere::kInPlace).All();
 }
 
 }  // namespace understudy::harness

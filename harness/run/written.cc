@@ -71,6 +71,7 @@ Written::Written(db::Session& ledger, const std::string& database, db::Session& 
       });
   std::set<std::string> writers;
   for (const auto& [table, done] : operations) writers.insert(table);
+  tables_ = writers;
 
   const bool postgres = copy.Server().engine == db::Engine::kPostgres;
   std::vector<db::TableName> tables;
