@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "harness/schema/schema.h"
+#include "harness/schema/violations.h"
 
 namespace understudy::harness {
 namespace {
@@ -288,11 +289,37 @@ class RowProber {
     }
     for (const SchemaKey& key : table.keys) Duplicate(table, key);
     for (const SchemaForeignKey& key : table.foreign_keys) Dangle(table, key);
-    for (const SchemaCheck& check : table.checks) {
-      rehearsal_.evidence.NotChecked(
-          "constraint " + name + " " + check.name + " violated on purpose",
-          "no violating value is derived for CHECK constraints");
+    for (const SchemaCheck& check : table.checks) BreakCheck(table, check);
+  }
+
+  // Whether a check is violated is for the server to say: candidates are tried until it refuses one
+  // in the check's own name. One that is taken proves nothing.
+  void BreakCheck(const SchemaTable& table, const SchemaCheck& check) {
+    const std::string object =
+        table.name.Display() + " " +
+        (check.name.empty() ? "CHECK (" + check.expression + ")" : check.name);
+    for (const auto& [column, value] : ViolationCandidates(table, check)) {
+      const auto refused = Try(MakeInsert(table, NextSerial(), {{column, value}}));
+      if (!refused || !IsRefusalOf(*refused, check)) continue;
+      std::string shown = value.is_null() ? "NULL" : db::QuoteLiteral(value.text.substr(0, 40));
+      if (value.text.size() > 40) shown += "…";
+      Tell("constraints", object, "ok",
+           "a row with " + db::DisplayIdentifier(column) + " = " + shown + " is refused",
+           refused->code());
+      return;
     }
+    rehearsal_.evidence.NotChecked("constraint " + object + " violated on purpose",
+                                   "no value was found that violates it");
+  }
+
+  bool IsRefusalOf(const Error& error, const SchemaCheck& check) const {
+    if (postgres_) {
+      return error.code() == "23514" &&
+             error.message().find('"' + check.name + '"') != std::string::npos;
+    }
+    // SQLite names the constraint, or the expression where it has no name.
+    const std::string& said = check.name.empty() ? check.expression : check.name;
+    return error.message().find("CHECK constraint failed: " + said) != std::string::npos;
   }
 
   void Duplicate(const SchemaTable& table, const SchemaKey& key) {

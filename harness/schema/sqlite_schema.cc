@@ -122,6 +122,11 @@ void ReadChecks(std::string_view sql, SchemaTable& table) {
     }
     if (last >= tokens.size()) return;
     check.expression = sql.substr(tokens[i + 1].end, tokens[last].begin - tokens[i + 1].end);
+    const auto begin = check.expression.find_first_not_of(" \t\r\n");
+    const auto end = check.expression.find_last_not_of(" \t\r\n");
+    if (begin != std::string::npos) {
+      check.expression = check.expression.substr(begin, end - begin + 1);
+    }
     table.checks.push_back(std::move(check));
     i = last;
   }
