@@ -9,9 +9,9 @@
 #include "bench/result.h"
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
+#include "engine/db/binaries.h"
 #include "engine/db/identifier.h"
 #include "engine/db/session.h"
-#include "harness/world/binaries.h"
 #include "harness/world/engine.h"
 #include "harness/world/world.h"
 
@@ -52,7 +52,7 @@ constexpr const char* kCountOrders = "SELECT count(*) FROM public.orders";
 class ByHand {
  public:
   explicit ByHand(const db::Endpoint& like) {
-    const auto server = harness::FindServer(std::nullopt);
+    const auto server = db::FindServer(std::nullopt);
     if (!server) throw Error(ErrorKind::kEnvironment, "no PostgreSQL server is installed");
     bin_ = server->folder;
     char name[] = "/tmp/understudy-bench-XXXXXX";
@@ -143,7 +143,7 @@ void World(int pairs) {
       const db::Endpoint maintenance = ours->endpoint().WithDatabase("postgres");
       const std::string sql = "CREATE DATABASE understudy_bench_clone TEMPLATE " +
                               db::QuoteIdentifier(ours->endpoint().Setting("dbname"));
-      const std::string psql = (harness::FindServer(std::nullopt)->folder / "psql").string();
+      const std::string psql = (db::FindServer(std::nullopt)->folder / "psql").string();
       clone.peers.push_back(Seconds([&] {
         Run({psql, "-qX", "-d", maintenance.Conninfo(), "-c", sql});
       }));

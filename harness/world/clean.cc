@@ -3,12 +3,12 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/owner.h"
 #include "engine/base/process.h"
+#include "engine/db/binaries.h"
 #include "engine/db/session.h"
-#include "harness/world/binaries.h"
 #include "harness/world/cluster.h"
 #include "harness/world/engine.h"
-#include "harness/world/owner.h"
 #include "harness/world/world.h"
 
 namespace understudy::harness {
@@ -38,9 +38,9 @@ std::string ServerFix() {
 
 void InspectServers(Json& items) {
   bool any = false;
-  for (const Binaries& found : FindBinaries()) {
+  for (const db::Binaries& found : db::FindBinaries()) {
     if (!found.server) continue;
-    const bool old = found.major < kOldestMajor;
+    const bool old = found.major < db::kOldestMajor;
     const std::string fix =
         old ? "PostgreSQL 12 or newer is needed: apt-get install postgresql" : ServerFix();
     items.push_back(
@@ -79,7 +79,7 @@ void InspectEngine(Json& items) {
 }
 
 void InspectTools(Json& items) {
-  for (const Binaries& found : FindBinaries()) {
+  for (const db::Binaries& found : db::FindBinaries()) {
     if (!found.client) continue;
     items.push_back(Item("client-tool", "pg_dump", found.version, true, found.folder.string(), ""));
   }
@@ -90,7 +90,7 @@ void InspectTools(Json& items) {
   };
   tool("mmdebstrap", "mmdebstrap");
   bool bench = false;
-  for (const Binaries& found : FindBinaries()) {
+  for (const db::Binaries& found : db::FindBinaries()) {
     const fs::path path = found.folder / "pgbench";
     std::error_code ignored;
     if (bench || !fs::exists(path, ignored)) continue;

@@ -68,7 +68,7 @@ struct SharedClusters {
   SharedClusters() {
     Redact("");
     log::Debug("shared servers: none yet");
-    FindBinaries();
+    db::FindBinaries();
     ThisBoot();
   }
   std::mutex mutex;
@@ -82,11 +82,11 @@ SharedClusters& TheShared() {
 
 }  // namespace
 
-Cluster::Cluster(const Binaries& binaries, const ProvisionOptions& options)
+Cluster::Cluster(const db::Binaries& binaries, const ProvisionOptions& options)
     : binaries_(binaries), user_(ServerUser()), folder_("pg", options.run_id, user_) {}
 
-std::shared_ptr<Cluster> Cluster::Start(const Binaries& binaries, const std::string& key, bool own,
-                                        const ProvisionOptions& options) {
+std::shared_ptr<Cluster> Cluster::Start(const db::Binaries& binaries, const std::string& key,
+                                        bool own, const ProvisionOptions& options) {
   std::shared_ptr<Cluster> cluster(new Cluster(binaries, options));
   cluster->contents_ =
       TakeData(binaries, key, !own, cluster->folder_.path() / "data", cluster->user_);
@@ -109,7 +109,7 @@ std::shared_ptr<Cluster> Cluster::Start(const Binaries& binaries, const std::str
   return cluster;
 }
 
-std::shared_ptr<Cluster> Cluster::Shared(const Binaries& binaries, const std::string& key,
+std::shared_ptr<Cluster> Cluster::Shared(const db::Binaries& binaries, const std::string& key,
                                          const ProvisionOptions& options) {
   SharedClusters& shared = TheShared();
   const std::lock_guard lock(shared.mutex);

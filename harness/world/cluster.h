@@ -7,8 +7,8 @@
 #include <set>
 #include <string>
 
-#include "harness/world/binaries.h"
-#include "harness/world/owner.h"
+#include "engine/base/owner.h"
+#include "engine/db/binaries.h"
 #include "harness/world/pool.h"
 #include "harness/world/server.h"
 
@@ -21,10 +21,10 @@ namespace understudy::harness {
 class Cluster final : public PostgresServer {
  public:
   // `key`: the template that is wanted first. `own`: for one scenario alone.
-  static std::shared_ptr<Cluster> Start(const Binaries& binaries, const std::string& key, bool own,
-                                        const ProvisionOptions& options);
+  static std::shared_ptr<Cluster> Start(const db::Binaries& binaries, const std::string& key,
+                                        bool own, const ProvisionOptions& options);
   // The one that all scenarios of this process share; started with the first call. Any thread.
-  static std::shared_ptr<Cluster> Shared(const Binaries& binaries, const std::string& key,
+  static std::shared_ptr<Cluster> Shared(const db::Binaries& binaries, const std::string& key,
                                          const ProvisionOptions& options);
   // Ends the shared ones that nobody uses any more (they end with the process otherwise).
   static void EndShared();
@@ -46,7 +46,7 @@ class Cluster final : public PostgresServer {
                        const std::function<void(const db::Endpoint&)>& build);
 
  private:
-  Cluster(const Binaries& binaries, const ProvisionOptions& options);
+  Cluster(const db::Binaries& binaries, const ProvisionOptions& options);
   void Launch(const std::function<bool()>& stop);
   pid_t Postmaster() const;  // 0 when it does not run
   void End(int signal) const;
@@ -54,7 +54,7 @@ class Cluster final : public PostgresServer {
   void DropRoles(db::Session& session) const;
   std::string LogTail() const;
 
-  Binaries binaries_;
+  db::Binaries binaries_;
   std::string user_;
   OwnedFolder folder_;
   Contents contents_;

@@ -12,11 +12,11 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/owner.h"
 #include "engine/base/redact.h"
+#include "engine/db/client_tools.h"
 #include "engine/db/identifier.h"
 #include "engine/db/session.h"
-#include "harness/world/client_tools.h"
-#include "harness/world/owner.h"
 #include "harness/world/provision.h"
 #include "harness/world/server.h"
 
@@ -163,14 +163,14 @@ void MakeRoles(const std::set<std::string>& roles, const db::Endpoint& database)
   }
 }
 
-void RestorePlain(const fs::path& file, const db::Endpoint& database, const ClientTools& tools,
+void RestorePlain(const fs::path& file, const db::Endpoint& database, const db::ClientTools& tools,
                   const ProvisionOptions& options) {
   RoleFinder finder;
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) finder.Take(line);
   MakeRoles(finder.roles(), database);
   Complaints complaints;
-  ClientTools::Job job;
+  db::ClientTools::Job job;
   job.argv = {"psql", "-X", "-q", "-v", "ON_ERROR_STOP=0", "-f", file.string()};
   job.files = {file};
   job.on_error_line = [&](std::string_view line) { complaints.Take(line); };
@@ -193,13 +193,13 @@ std::optional<std::string> WithoutAttributeVersion(const std::string& line) {
   return rest;
 }
 
-void RestoreArchive(const fs::path& path, const db::Endpoint& database, const ClientTools& tools,
-                    const ProvisionOptions& options) {
+void RestoreArchive(const fs::path& path, const db::Endpoint& database,
+                    const db::ClientTools& tools, const ProvisionOptions& options) {
   const OwnedFolder scratch("copy", options.run_id);
   const bool tar = !fs::is_directory(path) && IsTar(Head(path));
   const auto as_text = [&](const std::string& part, const fs::path& file) {
     Complaints complaints;
-    ClientTools::Job job;
+    db::ClientTools::Job job;
     job.argv = {"pg_restore", part, "--file=" + file.string(), path.string()};
     job.files = {path, scratch.path()};
     job.on_error_line = [&](std::string_view line) { complaints.Take(line); };
@@ -207,7 +207,7 @@ void RestoreArchive(const fs::path& path, const db::Endpoint& database, const Cl
   };
   const auto restore = [&](const std::vector<std::string>& parts) {
     Complaints complaints;
-    ClientTools::Job job;
+    db::ClientTools::Job job;
     job.argv = {"pg_restore", "--verbose", "--no-subscriptions",
                 "--dbname=" + database.Setting("dbname")};
     job.argv.insert(job.argv.end(), parts.begin(), parts.end());
@@ -255,7 +255,7 @@ void RestoreArchive(const fs::path& path, const db::Endpoint& database, const Cl
 }
 
 void CopyEndpoint(const db::Endpoint& source, const db::Endpoint& database,
-                  const ClientTools& tools, int target_major, const ProvisionOptions& options) {
+                  const db::ClientTools& tools, int target_major, const ProvisionOptions& options) {
   if (source.engine() != db::Engine::kPostgres) {
     throw Error(
         ErrorKind::kInvalidSpec,
@@ -275,7 +275,7 @@ void CopyEndpoint(const db::Endpoint& source, const db::Endpoint& database,
   const fs::path dump = scratch.path() / "dump";
   Tell(options, "copying " + source.Redacted());
   Complaints complaints;
-  ClientTools::Job job;
+  db::ClientTools::Job job;
   job.argv = {"pg_dump",   "--format=directory", Jobs(),
               "--no-sync", "--verbose",          "--no-subscriptions",
               kLockWait,   "--compress=1",       "--file=" + dump.string()};
@@ -393,7 +393,7 @@ void CopyInto(const DatabaseSpec& spec, const db::Endpoint& database,
     LoadSqlFile(database, from, ContextFor(spec, options, major));
     return;
   }
-  const ClientTools tools = ClientTools::Find(major, tools_image);
+  const db::ClientTools tools = db::ClientTools::Find(major, tools_image);
   switch (kind) {
     case SourceKind::kPlainDump:
       return RestorePlain(from, database, tools, options);

@@ -13,10 +13,10 @@
 #include "engine/base/digest.h"
 #include "engine/base/error.h"
 #include "engine/base/log.h"
+#include "engine/base/owner.h"
 #include "engine/base/redact.h"
-#include "harness/world/binaries.h"
+#include "engine/db/binaries.h"
 #include "harness/world/engine.h"
-#include "harness/world/owner.h"
 #include "harness/world/provision.h"
 #include "harness/world/server.h"
 

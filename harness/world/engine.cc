@@ -14,9 +14,9 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/owner.h"
 #include "engine/base/redact.h"
-#include "harness/world/binaries.h"
-#include "harness/world/owner.h"
+#include "engine/db/binaries.h"
 #include "harness/world/provision.h"
 
 namespace understudy::harness {
@@ -201,7 +201,7 @@ std::string EnsureImage(const DatabaseSpec& spec, const ProvisionOptions& option
   for (const std::string& extension : spec.extensions) {
     postgis = postgis || extension.rfind("postgis", 0) == 0;
   }
-  if (spec.version && *spec.version < kOldestMajor) {
+  if (spec.version && *spec.version < db::kOldestMajor) {
     throw Error(ErrorKind::kUnsupported, "PostgreSQL " + std::to_string(*spec.version) +
                                              " is too old; understudy works with 12 and newer");
   }

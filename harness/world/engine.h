@@ -12,9 +12,8 @@
 // The container engine, through its command.
 namespace understudy::harness {
 
-// Labels of every container of ours: whose run, and which process (Owner::Text()).
+// Labels of every container of ours: whose run, and (kOwnerLabel) which process.
 constexpr const char* kRunLabel = "understudy.run";
-constexpr const char* kOwnerLabel = "understudy.owner";
 
 // `docker ARGUMENTS…`. Error(kEnvironment) when the command is missing; else see the outcome.
 Outcome Docker(std::vector<std::string> arguments,

@@ -1,8 +1,8 @@
 // Databases that are there already. They are used as they are and never dropped; whoever offers
 // one says in the database itself, or by the flag, that a rehearsal may change it.
 #include "engine/base/error.h"
+#include "engine/db/binaries.h"
 #include "engine/db/session.h"
-#include "harness/world/binaries.h"
 #include "harness/world/provision.h"
 #include "harness/world/server.h"
 

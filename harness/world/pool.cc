@@ -13,8 +13,8 @@
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/base/log.h"
+#include "engine/base/owner.h"
 #include "engine/base/process.h"
-#include "harness/world/owner.h"
 
 namespace understudy::harness {
 namespace fs = std::filesystem;
@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t kKeptPerVersion = 4;
 
-fs::path Folder(const Binaries& binaries) {
+fs::path Folder(const db::Binaries& binaries) {
   const fs::path folder = CacheFolder() / ("postgres-" + binaries.version);
   fs::create_directories(folder);
   return folder;
@@ -125,7 +125,7 @@ std::vector<Kept> FindKept(const fs::path& folder) {
 }
 
 // An empty cluster, made once per version and boot.
-fs::path Base(const Binaries& binaries, const std::string& user) {
+fs::path Base(const db::Binaries& binaries, const std::string& user) {
   const fs::path folder = Folder(binaries);
   const fs::path base = folder / "base";
   const FileLock lock(folder / "lock");
@@ -151,8 +151,8 @@ fs::path Base(const Binaries& binaries, const std::string& user) {
 
 }  // namespace
 
-Contents TakeData(const Binaries& binaries, const std::string& key, bool any, const fs::path& to,
-                  const std::string& user) {
+Contents TakeData(const db::Binaries& binaries, const std::string& key, bool any,
+                  const fs::path& to, const std::string& user) {
   std::vector<Kept> kept = FindKept(Folder(binaries));
   std::stable_partition(kept.begin(), kept.end(),
                         [&](const Kept& k) { return k.contents.templates.contains(key); });
@@ -178,7 +178,8 @@ Contents TakeData(const Binaries& binaries, const std::string& key, bool any, co
   return {};
 }
 
-void ReturnData(const Binaries& binaries, const fs::path& from, const Contents& contents) noexcept {
+void ReturnData(const db::Binaries& binaries, const fs::path& from,
+                const Contents& contents) noexcept {
   try {
     const fs::path folder = Folder(binaries);
     const fs::path partial = folder / Unique("partial-");

@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-#include "harness/world/binaries.h"
+#include "engine/db/binaries.h"
 
 namespace understudy::harness {
 
@@ -23,12 +23,12 @@ struct Contents {
 
 // Puts a data directory at `to` (which must not exist): one that holds the template `key`, else,
 // when `any`, another with templates, else an empty one. It belongs to `user` ("" = us).
-Contents TakeData(const Binaries& binaries, const std::string& key, bool any,
+Contents TakeData(const db::Binaries& binaries, const std::string& key, bool any,
                   const std::filesystem::path& to, const std::string& user);
 
 // Gives back what a cluster that was shut down properly leaves. Never throws; what cannot be kept
 // is left for the caller to remove.
-void ReturnData(const Binaries& binaries, const std::filesystem::path& from,
+void ReturnData(const db::Binaries& binaries, const std::filesystem::path& from,
                 const Contents& contents) noexcept;
 
 }  // namespace understudy::harness

@@ -5,8 +5,8 @@
 #include "engine/base/digest.h"
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/db/binaries.h"
 #include "engine/db/session.h"
-#include "harness/world/binaries.h"
 #include "harness/world/cluster.h"
 #include "harness/world/copy.h"
 
@@ -98,7 +98,8 @@ FixtureContext ContextFor(const DatabaseSpec& spec, const ProvisionOptions& opti
   context.progress = options.progress;
   context.stop = options.stop;
   context.run_migrations = options.run_migrations;
-  for (const Binaries& found : FindBinaries()) {  // the newest first: a newer one does as well
+  for (const db::Binaries& found :
+       db::FindBinaries()) {  // the newest first: a newer one does as well
     if (found.client && found.major >= major) context.psql = found.folder / "psql";
   }
   return context;
@@ -106,7 +107,7 @@ FixtureContext ContextFor(const DatabaseSpec& spec, const ProvisionOptions& opti
 
 std::string WhyNotLocal(const DatabaseSpec& spec) {
   if (spec.image) return "the image " + *spec.image + " needs a container engine";
-  const auto server = FindServer(spec.version);
+  const auto server = db::FindServer(spec.version);
   if (!server) {
     const std::string major = spec.version ? std::to_string(*spec.version) : "";
     return "no PostgreSQL " + (major.empty() ? "server" : major + " server") +
@@ -115,7 +116,7 @@ std::string WhyNotLocal(const DatabaseSpec& spec) {
            (major.empty() ? "" : "-" + major);
   }
   for (const std::string& extension : spec.extensions) {
-    if (!HasExtension(*server, extension)) {
+    if (!db::HasExtension(*server, extension)) {
       return "the extension " + extension + " is not installed for PostgreSQL " + server->version +
              ": install its package (postgresql-" + std::to_string(server->major) + "-…)";
     }
@@ -127,7 +128,7 @@ std::unique_ptr<Lease> ProvisionLocal(const DatabaseSpec& spec, const ProvisionO
   if (const std::string why = WhyNotLocal(spec); !why.empty()) {
     throw Error(ErrorKind::kEnvironment, why);
   }
-  const Binaries binaries = *FindServer(spec.version);
+  const db::Binaries binaries = *db::FindServer(spec.version);
   const std::string key = IsEmpty(spec) ? "" : ContentKey(spec, binaries.version);
   std::shared_ptr<Cluster> cluster;
   SplitSettings settings;
@@ -174,7 +175,7 @@ std::unique_ptr<Lease> ProvisionLocal(const DatabaseSpec& spec, const ProvisionO
 
 std::unique_ptr<Lease> Provision(const DatabaseSpec& spec, const ProvisionOptions& options) {
   return During("database " + spec.name, [&]() -> std::unique_ptr<Lease> {
-    if (spec.version && *spec.version < kOldestMajor) {
+    if (spec.version && *spec.version < db::kOldestMajor) {
       throw Error(ErrorKind::kUnsupported, "PostgreSQL " + std::to_string(*spec.version) +
                                                " is too old; understudy works with 12 and newer");
     }

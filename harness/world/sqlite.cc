@@ -5,9 +5,9 @@
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/owner.h"
 #include "engine/db/session.h"
 #include "engine/db/sqlite_copy.h"
-#include "harness/world/owner.h"
 #include "harness/world/provision.h"
 
 namespace understudy::harness {

@@ -7,9 +7,9 @@
 #include <fstream>
 
 #include "engine/base/file.h"
+#include "engine/base/owner.h"
 #include "engine/base/process.h"
 #include "engine/db/session.h"
-#include "harness/world/owner.h"
 #include "harness/world/world.h"
 #include "tests/support/server.h"
 

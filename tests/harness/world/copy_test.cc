@@ -6,8 +6,8 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/process.h"
+#include "engine/db/binaries.h"
 #include "engine/db/session.h"
-#include "harness/world/binaries.h"
 #include "harness/world/copy.h"
 #include "harness/world/world.h"
 #include "tests/support/server.h"
@@ -52,7 +52,7 @@ class CopiedWorld : public ::testing::Test {
         ->Execute("DROP ROLE IF EXISTS copy_owner; DROP ROLE IF EXISTS \"Copy Reader\"");
   }
   std::string Dump(const std::string& format, const std::string& name) {
-    const auto tools = FindClient(db::Connect(testing::Server())->Server().major());
+    const auto tools = db::FindClient(db::Connect(testing::Server())->Server().major());
     Command command;
     command.argv = {(tools->folder / "pg_dump").string(), "--format=" + format,
                     "--file=" + (folder_.path() / name).string()};

@@ -1,4 +1,4 @@
-#include "harness/world/owner.h"
+#include "engine/base/owner.h"
 
 #include <pwd.h>
 #include <sys/stat.h>
@@ -16,7 +16,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 
-namespace understudy::harness {
+namespace understudy {
 namespace fs = std::filesystem;
 namespace {
 
@@ -192,4 +192,4 @@ std::vector<FoundFolder> FindOwnedFolders() {
   return found;
 }
 
-}  // namespace understudy::harness
+}  // namespace understudy

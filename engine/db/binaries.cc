@@ -1,4 +1,4 @@
-#include "harness/world/binaries.h"
+#include "engine/db/binaries.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -8,7 +8,7 @@
 
 #include "engine/base/process.h"
 
-namespace understudy::harness {
+namespace understudy::db {
 namespace fs = std::filesystem;
 namespace {
 
@@ -115,4 +115,4 @@ bool HasExtension(const Binaries& binaries, const std::string& extension) {
   return fs::exists(it->second / "extension" / (extension + ".control"), ignored);
 }
 
-}  // namespace understudy::harness
+}  // namespace understudy::db

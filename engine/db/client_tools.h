@@ -8,7 +8,7 @@
 #include "engine/base/process.h"
 #include "engine/db/endpoint.h"
 
-namespace understudy::harness {
+namespace understudy::db {
 
 // psql, pg_dump and pg_restore of one major: from this machine, else from an image.
 class ClientTools {
@@ -24,12 +24,11 @@ class ClientTools {
     std::function<void(std::string_view line)> on_error_line;
   };
   // Runs it on `endpoint` (never on a command line: the password travels by the environment).
-  Outcome Run(const Job& job, const db::Endpoint& endpoint,
-              const std::function<bool()>& stop) const;
+  Outcome Run(const Job& job, const Endpoint& endpoint, const std::function<bool()>& stop) const;
 
  private:
   std::filesystem::path folder_;  // "" = from the image
   std::string image_;
 };
 
-}  // namespace understudy::harness
+}  // namespace understudy::db

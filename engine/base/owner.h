@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace understudy::harness {
+namespace understudy {
 
 // Which process something belongs to. A pid alone may have been given to another process since:
 // with the time that it started (in the kernel's ticks) and the boot it names one process for good.
@@ -24,6 +24,9 @@ struct Owner {
   std::string Text() const;
   bool Alive() const;
 };
+
+// The label of every container of ours: Owner::Text() of the process that it belongs to.
+constexpr const char* kOwnerLabel = "understudy.owner";
 
 // Whether the process runs; a zombie does not.
 bool ProcessLives(pid_t pid);
@@ -64,4 +67,4 @@ struct FoundFolder {
 // Those of our user and of the server's, in the temporary folders.
 std::vector<FoundFolder> FindOwnedFolders();
 
-}  // namespace understudy::harness
+}  // namespace understudy

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace understudy::harness {
+namespace understudy::db {
 
 // PostgreSQL programs that are installed on this machine.
 struct Binaries {
@@ -30,4 +30,4 @@ bool HasExtension(const Binaries& binaries, const std::string& extension);
 
 constexpr int kOldestMajor = 12;
 
-}  // namespace understudy::harness
+}  // namespace understudy::db

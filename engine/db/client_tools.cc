@@ -1,4 +1,4 @@
-#include "harness/world/client_tools.h"
+#include "engine/db/client_tools.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,12 +7,31 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
-#include "harness/world/binaries.h"
-#include "harness/world/engine.h"
-#include "harness/world/owner.h"
+#include "engine/base/owner.h"
+#include "engine/db/binaries.h"
 
-namespace understudy::harness {
+namespace understudy::db {
 namespace fs = std::filesystem;
+namespace {
+
+// The newest of our images of `major` that is built on this machine; "" when there is none, or no
+// container engine.
+std::string BuiltImage(int major) {
+  if (FindProgram("docker").empty()) return "";
+  Command command;
+  command.argv = {"docker",
+                  "image",
+                  "ls",
+                  "--format",
+                  "{{.Repository}}:{{.Tag}}",
+                  "--filter",
+                  "reference=understudy-postgres:" + std::to_string(major) + "-*"};
+  command.deadline = std::chrono::seconds(10);
+  const Outcome outcome = RunCommand(command);
+  return outcome.ok() ? outcome.out.substr(0, outcome.out.find('\n')) : "";
+}
+
+}  // namespace
 
 ClientTools ClientTools::Find(int major, const std::string& image) {
   ClientTools tools;
@@ -21,10 +40,7 @@ ClientTools ClientTools::Find(int major, const std::string& image) {
     return tools;
   }
   tools.image_ = image;
-  if (tools.image_.empty() && EngineVersion()) {
-    const auto ours = FindOurImage(major, false);
-    if (ours && ours->built) tools.image_ = ours->name;
-  }
+  if (tools.image_.empty()) tools.image_ = BuiltImage(major);
   if (tools.image_.empty()) {
     const std::string number = std::to_string(major);
     throw Error(ErrorKind::kEnvironment,
@@ -36,7 +52,7 @@ ClientTools ClientTools::Find(int major, const std::string& image) {
   return tools;
 }
 
-Outcome ClientTools::Run(const Job& job, const db::Endpoint& endpoint,
+Outcome ClientTools::Run(const Job& job, const Endpoint& endpoint,
                          const std::function<bool()>& stop) const {
   Command command;
   command.on_line = [&](int which, std::string_view line) {
@@ -90,4 +106,4 @@ Outcome ClientTools::Run(const Job& job, const db::Endpoint& endpoint,
   return RunCommand(command, stop);
 }
 
-}  // namespace understudy::harness
+}  // namespace understudy::db
