@@ -1,10 +1,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "engine/core/context.h"
 #include "engine/db/endpoint.h"
 #include "engine/table_swap/shadow.h"
+#include "engine/table_swap/shared_types.h"
 
 namespace understudy::table_swap {
 
@@ -12,6 +14,7 @@ namespace understudy::table_swap {
 // id>`. It holds the new schema without rows. It stays until Drop(): prepare needs it to its end.
 class Scratch {
  public:
+  // Both outlive it. Nothing is done yet.
   Scratch(const core::Context& context, const ShadowRequest& request);
 
   static std::string NameFor(const std::string& migration_id);
@@ -22,13 +25,27 @@ class Scratch {
   // files applied. Error(kEnvironment) without client tools of the target's major;
   // Error(kConstraint) names the object that could not be made and why.
   void Make();
+  // Moves `decision.moved` into the shadow schemas, in one transaction.
+  void MoveSet(const SetDecision& decision);
+  // Whether MoveSet has been done: then the set is not decided again.
+  bool IsMoved() const;
   // Nothing when it is absent. Ends sessions in it.
   void Drop();
 
  private:
+  void Fill(const db::Endpoint& from);
+  void RunFiles();
+
   const core::Context& context_;
   const ShadowRequest& request_;
   db::Endpoint endpoint_;
 };
+
+// The statements of pg_dump or pg_restore for one section of the shadow schemas in the scratch, as
+// one text for Session::Execute. `without`: kinds of entries to leave out, as pg_restore --list
+// names them ("INDEX", "FK CONSTRAINT").
+std::string DumpShadowSchemas(const core::Context& context, const Scratch& scratch,
+                              const ShadowRequest& request, const std::string& section,
+                              const std::vector<std::string>& without);
 
 }  // namespace understudy::table_swap

@@ -1,0 +1,331 @@
+#include "engine/table_swap/scratch.h"
+
+#include <algorithm>
+#include <regex>
+#include <sstream>
+
+#include "engine/base/digest.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/base/owner.h"
+#include "engine/db/client_tools.h"
+#include "engine/db/identifier.h"
+#include "engine/db/script.h"
+#include "engine/db/session.h"
+
+namespace understudy::table_swap {
+namespace fs = std::filesystem;
+namespace {
+
+// pg_dump waits so long for a lock on the source; a longer wait would queue its users behind it.
+constexpr const char* kLockWait = "--lock-wait-timeout=5000";
+constexpr std::size_t kErrorLinesShown = 12;
+
+// Entries of a dump that do not belong to the schema's own objects, or act on the whole server.
+// User mappings hold secrets; event triggers would act on what we do in the scratch.
+const std::vector<std::string>& Outsiders() {
+  static const std::vector<std::string> kinds = {"EVENT TRIGGER",
+                                                 "PUBLICATION TABLE",
+                                                 "PUBLICATION TABLES IN SCHEMA",
+                                                 "PUBLICATION",
+                                                 "SUBSCRIPTION TABLE",
+                                                 "SUBSCRIPTION",
+                                                 "USER MAPPING",
+                                                 "DEFAULT ACL",
+                                                 "DATABASE PROPERTIES",
+                                                 "DATABASE",
+                                                 "SECURITY LABEL",
+                                                 "BLOB METADATA",
+                                                 "BLOB",
+                                                 "BLOBS"};
+  return kinds;
+}
+
+std::string LastLines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty()) lines.push_back(line);
+  }
+  std::string joined;
+  const std::size_t first = lines.size() > kErrorLinesShown ? lines.size() - kErrorLinesShown : 0;
+  for (std::size_t i = first; i < lines.size(); ++i) joined += "\n  " + lines[i];
+  return joined;
+}
+
+// Runs one of PostgreSQL's programs; every failure is ours.
+void RunTool(const core::Context& context, const db::ClientTools& tools,
+             const db::ClientTools::Job& job, const db::Endpoint& endpoint,
+             const std::string& what) {
+  const Outcome outcome = tools.Run(job, endpoint, [&] { return context.stopped(); });
+  context.ThrowIfStopped();
+  if (!outcome.ok()) {
+    throw Error(ErrorKind::kConstraint,
+                what + " failed (" + job.argv[0] + " of " + endpoint.Redacted() +
+                    "):" + LastLines(outcome.err) +
+                    "\nProduction is untouched. Mend the cause, then run prepare again",
+                "client-tool");
+  }
+}
+
+// The lines of `pg_restore --list` less those of the kinds `without` and comments on them.
+std::string FilterList(const std::string& list, const std::vector<std::string>& without) {
+  static const std::regex entry(R"(^\d+; \d+ \d+ (?:COMMENT - )?(.*)$)");
+  std::string kept;
+  std::istringstream in(list);
+  std::smatch match;
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty() && line[0] == ';') continue;
+    if (std::regex_match(line, match, entry)) {
+      const std::string rest = match[1];
+      const bool out = std::ranges::any_of(
+          without, [&](const std::string& kind) { return rest.starts_with(kind + " "); });
+      if (out) continue;
+    }
+    kept += line + "\n";
+  }
+  return kept;
+}
+
+// A schema as pg_dump takes it where patterns are allowed: meaning this name and no other.
+std::string ExactPattern(const std::string& schema) { return db::QuoteIdentifier(schema); }
+
+// What pg_dump writes for psql alone: \restrict TOKEN as the first command, \unrestrict TOKEN as
+// the last. Both are about psql's own commands and say nothing to the server.
+std::string WithoutPsqlGuard(std::string text) {
+  const auto cut = [&](std::size_t at) {
+    const std::size_t end = text.find('\n', at);
+    text.erase(at, end == std::string::npos ? std::string::npos : end + 1 - at);
+  };
+  if (text.starts_with("\\restrict ")) {
+    cut(0);
+  } else if (const auto at = text.find("\n\\restrict "); at != std::string::npos) {
+    cut(at + 1);
+  } else {
+    return text;
+  }
+  if (const auto at = text.rfind("\n\\unrestrict "); at != std::string::npos) cut(at + 1);
+  return text;
+}
+
+std::string CreateSql(db::Session& target, const std::string& name) {
+  const int major = target.Server().major();
+  const std::string locale = major >= 17   ? "datlocale"
+                             : major >= 15 ? "daticulocale"
+                                           : "NULL::text";
+  const db::Row row = target
+                          .Query("SELECT pg_encoding_to_char(encoding), datcollate, datctype, " +
+                                 std::string(major >= 15 ? "datlocprovider" : "'c'") + ", " +
+                                 locale + " FROM pg_database WHERE datname = current_database()")
+                          .rows.at(0);
+  std::string sql = "CREATE DATABASE " + db::QuoteIdentifier(name) +
+                    " TEMPLATE template0 ENCODING " + db::QuoteLiteral(row[0].text) +
+                    " LC_COLLATE " + db::QuoteLiteral(row[1].text) + " LC_CTYPE " +
+                    db::QuoteLiteral(row[2].text);
+  if (row[3].text == "i") sql += " LOCALE_PROVIDER icu ICU_LOCALE " + db::QuoteLiteral(row[4].text);
+  if (row[3].text == "b") {
+    sql += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + db::QuoteLiteral(row[4].text);
+  }
+  return sql;
+}
+
+}  // namespace
+
+Scratch::Scratch(const core::Context& context, const ShadowRequest& request)
+    : context_(context),
+      request_(request),
+      endpoint_(request.target.WithDatabase(NameFor(request.migration_id))) {}
+
+std::string Scratch::NameFor(const std::string& migration_id) {
+  return "understudy_scratch_" + Sha256Hex(migration_id).substr(0, 12);
+}
+
+bool Scratch::Exists() const {
+  return db::Connect(request_.target)
+      ->Scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)",
+               {db::Value::Text(NameFor(request_.migration_id))})
+      .AsBool();
+}
+
+void Scratch::Drop() {
+  const auto session = db::Connect(request_.target);
+  const std::string name = NameFor(request_.migration_id);
+  if (!Exists()) return;
+  if (session->Server().major() >= 13) {
+    session->Execute("DROP DATABASE IF EXISTS " + db::QuoteIdentifier(name) + " WITH (FORCE)");
+    return;
+  }
+  session->Query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
+                 {db::Value::Text(name)});
+  session->Execute("DROP DATABASE IF EXISTS " + db::QuoteIdentifier(name));
+}
+
+void Scratch::Make() {
+  Drop();
+  const auto target = db::Connect(request_.target);
+  const std::string name = NameFor(request_.migration_id);
+  target->Execute(CreateSql(*target, name));
+  target->Execute("COMMENT ON DATABASE " + db::QuoteIdentifier(name) + " IS " +
+                  db::QuoteLiteral("Scratch of the understudy migration " + request_.migration_id +
+                                   "; removed by: understudy migrate reset"));
+  Fill(request_.source ? *request_.source : request_.target);
+  if (!request_.source) RunFiles();
+}
+
+void Scratch::Fill(const db::Endpoint& from) {
+  const auto target = db::Connect(request_.target);
+  db::SessionOptions read_only;
+  read_only.read_only = true;
+  const auto source = db::Connect(from, read_only);
+  const int major = target->Server().major();
+  if (source->Server().major() > major) {
+    throw Error(ErrorKind::kUnsupported,
+                "the source is PostgreSQL " + source->Server().version_text +
+                    ", newer than the target's " + target->Server().version_text +
+                    ": a new schema travels to the same or a newer major only");
+  }
+  const db::ClientTools tools = db::ClientTools::Find(major, "");
+  const OwnedFolder folder("swap", "");
+  const fs::path dump = folder.path() / "schema";
+  const fs::path list = folder.path() / "list";
+  // Their schema is theirs alone to name; our own objects in a database that was a target before
+  // are no part of it.
+  std::vector<std::string> ours = {"understudy"};
+  for (const std::string& schema : request_.settings.schemas) {
+    const SchemaNames names = NamesBeside(schema);
+    ours.push_back(names.shadow);
+    ours.push_back(names.backup);
+  }
+  db::ClientTools::Job job;
+  job.argv = {"pg_dump",      "--format=custom",        "--schema-only",
+              "--no-owner",   "--no-privileges",        "--no-publications",
+              kLockWait,      "--no-subscriptions",     "--no-security-labels",
+              "--compress=0", "--file=" + dump.string()};
+  for (const std::string& schema : ours) {
+    job.argv.push_back("--exclude-schema=" + ExactPattern(schema));
+  }
+  job.files = {folder.path()};
+  job.options = "-c default_transaction_read_only=on";
+  RunTool(context_, tools, job, from, "reading the new schema");
+
+  job.options.clear();
+  job.argv = {"pg_restore", "--list", "--file=" + list.string(), dump.string()};
+  RunTool(context_, tools, job, endpoint_, "listing the new schema");
+  std::vector<std::string> without = Outsiders();
+  without.push_back("EXTENSION plpgsql");
+  WriteFileWhole(list, FilterList(ReadFile(list), without));
+  job.argv = {"pg_restore",
+              "--exit-on-error",
+              "--single-transaction",
+              "--no-owner",
+              "--no-privileges",
+              "--use-list=" + list.string(),
+              "--dbname=" + endpoint_.Setting("dbname"),
+              dump.string()};
+  RunTool(context_, tools, job, endpoint_, "making the new schema in the scratch database");
+}
+
+void Scratch::RunFiles() {
+  db::SessionOptions options;
+  options.settings = db::Settings::kUsers;
+  const auto session = db::Connect(endpoint_, options);
+  // What ALTER DATABASE … SET gives every client of the target, search_path above all.
+  const auto target = db::Connect(request_.target);
+  const db::Result settings = target->Query(R"(
+    SELECT split_part(s, '=', 1), substr(s, strpos(s, '=') + 1)
+    FROM pg_db_role_setting r CROSS JOIN unnest(r.setconfig) AS s
+    WHERE r.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND r.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user))
+    ORDER BY r.setrole)");
+  for (const db::Row& row : settings.rows) {
+    session->Query("SELECT pg_catalog.set_config($1, $2, false)", {row[0], row[1]});
+  }
+  for (const fs::path& file : request_.settings.sql_files) {
+    context_.ThrowIfStopped();
+    const std::string text = ReadFile(file);
+    for (const db::ScriptStatement& statement :
+         db::SplitScript(text, db::Engine::kPostgres, file.string())) {
+      try {
+        if (statement.copy_from_stdin) {
+          session->CopyFrom(statement.sql, statement.copy_data);
+        } else {
+          session->Execute(statement.sql);
+        }
+      } catch (const Error& error) {
+        throw Error(error.kind(),
+                    file.string() + ":" + std::to_string(statement.line) +
+                        ": the new schema could not be made: " + error.what() +
+                        "\nProduction is untouched: the file was applied to a copy of its schema",
+                    error.code());
+      }
+    }
+  }
+}
+
+bool Scratch::IsMoved() const {
+  if (!Exists()) return false;
+  const auto session = db::Connect(endpoint_);
+  return session
+      ->Scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)",
+               {db::Value::Text(NamesBeside(request_.settings.schemas.at(0)).shadow)})
+      .AsBool();
+}
+
+void Scratch::MoveSet(const SetDecision& decision) {
+  const auto session = db::Connect(endpoint_);
+  db::Transaction transaction(*session);
+  for (const std::string& schema : request_.settings.schemas) {
+    session->Execute("CREATE SCHEMA " + db::QuoteIdentifier(NamesBeside(schema).shadow));
+  }
+  std::string batch;
+  for (const Movable& object : decision.moved) {
+    batch += MoveSql(object, NamesBeside(object.schema).shadow);
+    if (batch.size() > (std::size_t{64} << 10U)) {
+      session->Execute(batch);
+      batch.clear();
+    }
+  }
+  if (!batch.empty()) session->Execute(batch);
+  transaction.Commit();
+}
+
+std::string DumpShadowSchemas(const core::Context& context, const Scratch& scratch,
+                              const ShadowRequest& request, const std::string& section,
+                              const std::vector<std::string>& without) {
+  const int major = db::Connect(request.target)->Server().major();
+  const db::ClientTools tools = db::ClientTools::Find(major, "");
+  const OwnedFolder folder("swap", "");
+  const fs::path dump = folder.path() / "dump";
+  const fs::path list = folder.path() / "list";
+  const fs::path text = folder.path() / "text";
+  db::ClientTools::Job job;
+  job.argv = {"pg_dump",
+              "--format=custom",
+              "--schema-only",
+              "--no-owner",
+              "--no-privileges",
+              "--no-publications",
+              "--section=" + section,
+              "--no-subscriptions",
+              "--no-security-labels",
+              "--compress=0",
+              "--file=" + dump.string()};
+  for (const std::string& schema : request.settings.schemas) {
+    job.argv.push_back("--schema=" + ExactPattern(NamesBeside(schema).shadow));
+  }
+  job.files = {folder.path()};
+  RunTool(context, tools, job, scratch.endpoint(), "reading the shadow's schema");
+  job.argv = {"pg_restore", "--list", "--file=" + list.string(), dump.string()};
+  RunTool(context, tools, job, scratch.endpoint(), "listing the shadow's schema");
+  WriteFileWhole(list, FilterList(ReadFile(list), without));
+  job.argv = {"pg_restore",
+              "--no-owner",
+              "--no-privileges",
+              "--use-list=" + list.string(),
+              "--file=" + text.string(),
+              dump.string()};
+  RunTool(context, tools, job, scratch.endpoint(), "writing the shadow's schema");
+  return WithoutPsqlGuard(ReadFile(text));
+}
+
+}  // namespace understudy::table_swap
