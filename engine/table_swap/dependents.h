@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/db/identifier.h"
+#include "engine/db/session.h"
+#include "engine/table_swap/mover.h"
+
+namespace understudy::table_swap {
+
+// Something outside the set that hangs on an object of the set by its OID and would follow it out
+// of service. It is rebuilt on what comes in its place, by the texts of before the exchange: they
+// name the objects where the incoming ones will stand.
+struct Dependent {
+  std::string kind;      // foreign key, view, rule, function, policy, default, trigger
+  std::string object;    // for messages: "foreign key orders_user_fkey on other.orders"
+  db::TableName table;   // what is locked with the set; "" for functions
+  std::string detach;    // SQL before the exchange; may be ""
+  std::string attach;    // SQL after it
+  std::string validate;  // SQL after the commit; may be ""
+  std::string Text() const { return kind + " " + object; }
+  bool operator==(const Dependent&) const = default;
+};
+
+struct Dependents {
+  std::vector<Dependent> rebuilt;
+  std::vector<Unmovable> refused;
+};
+
+// REQUIRES: `set` is what goes out of service, still in its place.
+Dependents FindDependents(db::Session& session, const std::vector<Movable>& set);
+
+// What outside of the set depends on it, by identity. Behind an exchange: none may.
+std::vector<std::string> StillDepending(db::Session& session, const std::vector<Movable>& set);
+
+// The foreign keys by which tables of the set reference tables outside of it. They leave with
+// `detach` (rows of a table that is out of service must not hold back a DELETE of production);
+// `attach` and `validate` put them back when the table returns. `table` is the referenced one.
+std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Movable>& set);
+
+}  // namespace understudy::table_swap

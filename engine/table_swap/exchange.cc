@@ -1,0 +1,310 @@
+#include "engine/table_swap/exchange.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "engine/base/error.h"
+
+namespace understudy::table_swap {
+namespace {
+
+std::vector<std::string> UserSchemas(const std::vector<SchemaNames>& schemas) {
+  std::vector<std::string> names;
+  for (const SchemaNames& schema : schemas) names.push_back(schema.user);
+  return names;
+}
+
+bool IsRelation(const Movable& object) {
+  return object.kind == "TABLE" || object.kind == "VIEW" || object.kind == "MATERIALIZED VIEW" ||
+         object.kind == "FOREIGN TABLE" || object.kind == "SEQUENCE";
+}
+
+bool IsRoutine(const Movable& object) {
+  return object.kind == "FUNCTION" || object.kind == "PROCEDURE" || object.kind == "AGGREGATE";
+}
+
+std::string OidArray(const std::vector<Movable>& objects) {
+  std::string oids = "{";
+  for (const Movable& object : objects) {
+    if (object.kind != "TABLE") continue;
+    oids += (oids.size() > 1 ? "," : "") + std::to_string(object.oid);
+  }
+  return oids + "}";
+}
+
+// `shadow_public.f(shadow_public.t)` → the same with the user's schemas.
+std::string Replaced(std::string text, const std::string& from, const std::string& to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+std::string LockSql(const std::vector<Movable>& objects, const std::vector<db::TableName>& more) {
+  std::set<std::string> views;
+  std::set<std::string> tables;
+  for (const Movable& object : objects) {
+    if (object.kind == "VIEW") views.insert(object.Identity());
+    if (object.kind == "TABLE") tables.insert(object.Identity());
+  }
+  for (const db::TableName& table : more) tables.insert(table.Quoted());
+  std::string sql;
+  for (const auto* list : {&views, &tables}) {
+    for (const std::string& name : *list) {
+      if (list == &tables && views.contains(name)) continue;
+      sql += (sql.empty() ? "LOCK TABLE " : ", ") + name;
+    }
+  }
+  return sql.empty() ? sql : sql + " IN ACCESS EXCLUSIVE MODE";
+}
+
+// Owned and identity sequences of tables, by schema and name.
+std::map<std::pair<std::string, std::string>, std::uint32_t> OwnedSequences(
+    db::Session& session, const std::vector<Movable>& tables) {
+  std::map<std::pair<std::string, std::string>, std::uint32_t> owned;
+  for (const db::Row& row : session
+                                .Query(R"(
+SELECT n.nspname, c.relname, c.oid
+FROM pg_depend d
+JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+  AND d.deptype IN ('a', 'i') AND d.refobjid = ANY ($1::oid[]))",
+                                       {db::Value::Text(OidArray(tables))})
+                                .rows) {
+    owned[{row[0].text, row[1].text}] = static_cast<std::uint32_t>(row[2].AsInteger());
+  }
+  return owned;
+}
+
+std::string StateSql(const TriggerState& state) {
+  const std::string what = state.rule ? "RULE " : "TRIGGER ";
+  const char* verb = state.enabled == 'D'   ? " DISABLE "
+                     : state.enabled == 'A' ? " ENABLE ALWAYS "
+                     : state.enabled == 'R' ? " ENABLE REPLICA "
+                                            : " ENABLE ";
+  return "ALTER TABLE " + state.table.Quoted() + verb + what + db::QuoteIdentifier(state.name) +
+         ";\n";
+}
+
+void CheckSame(const std::vector<Dependent>& before, const std::vector<Dependent>& now) {
+  for (const Dependent& dependent : now) {
+    if (std::ranges::find(before, dependent) == before.end()) {
+      throw Error(ErrorKind::kConflict,
+                  dependent.Text() + " has come or changed while the exchange was made ready",
+                  "changed");
+    }
+  }
+  for (const Dependent& dependent : before) {
+    if (std::ranges::find(now, dependent) == now.end()) {
+      throw Error(ErrorKind::kConflict,
+                  dependent.Text() + " has gone or changed while the exchange was made ready",
+                  "changed");
+    }
+  }
+}
+
+}  // namespace
+
+Exchange::Exchange(db::Session& session, ExchangeRequest request) : request_(std::move(request)) {
+  around_ = ListMovables(session, UserSchemas(request_.schemas));
+  dependents_ = FindDependents(session, request_.out);
+  outbound_ = FindOutbound(session, request_.out);
+  FindPairs(session);
+  publications_ = PublicationChanges(session, tables_);
+  if (request_.from_source && !request_.back) policies_ = PoliciesSql(session, tables_);
+}
+
+Fidelity Exchange::fidelity() const {
+  if (request_.back) return {};
+  return {request_.from_source, request_.from_source, request_.from_source};
+}
+
+std::string Exchange::UserSchema(const std::string& schema) const {
+  for (const SchemaNames& names : request_.schemas) {
+    if (schema == names.shadow || schema == names.backup) return names.user;
+  }
+  return schema;
+}
+
+const std::string& Exchange::OutSchema(const std::string& user_schema) const {
+  for (const SchemaNames& names : request_.schemas) {
+    if (names.user == user_schema) return request_.back ? names.shadow : names.backup;
+  }
+  throw Error(ErrorKind::kInternal, "an object of the schema '" + user_schema +
+                                        "' is to be exchanged, which takes no part");
+}
+
+void Exchange::FindPairs(db::Session& session) {
+  std::map<std::pair<std::string, std::string>, const Movable*> out_relations;
+  std::map<std::string, const Movable*> out_routines;
+  for (const Movable& object : request_.out) {
+    if (IsRelation(object)) out_relations[{object.schema, object.name}] = &object;
+    if (IsRoutine(object)) out_routines[object.Key()] = &object;
+  }
+  auto out_owned = OwnedSequences(session, request_.out);
+  for (const auto& [name, oid] : OwnedSequences(session, request_.in)) {
+    const auto it = out_owned.find({UserSchema(name.first), name.second});
+    if (it == out_owned.end()) continue;
+    sequences_.push_back({it->second, oid});
+    relations_.push_back({it->second, oid});
+  }
+  for (const Movable& object : request_.in) {
+    if (IsRelation(object)) {
+      const auto it = out_relations.find({UserSchema(object.schema), object.name});
+      if (it == out_relations.end()) continue;
+      const bool sequence = object.kind == "SEQUENCE";
+      if (sequence != (it->second->kind == "SEQUENCE")) continue;
+      const OidPair pair{it->second->oid, object.oid};
+      relations_.push_back(pair);
+      if (sequence) sequences_.push_back(pair);
+      if (object.kind == "TABLE" && it->second->kind == "TABLE") tables_.push_back(pair);
+    } else if (IsRoutine(object)) {
+      Movable there = MovedTo(object, UserSchema(object.schema));
+      for (const SchemaNames& names : request_.schemas) {
+        for (const std::string& ours : {names.shadow, names.backup}) {
+          there.signature = Replaced(there.signature, db::DisplayIdentifier(ours) + ".",
+                                     db::DisplayIdentifier(names.user) + ".");
+        }
+      }
+      const auto it = out_routines.find(there.Key());
+      if (it != out_routines.end()) routines_.push_back({it->second->oid, object.oid});
+    }
+  }
+}
+
+std::vector<db::TableName> Exchange::Partners() const {
+  std::set<db::TableName> partners;
+  for (const auto* list : {&dependents_.rebuilt, &outbound_}) {
+    for (const Dependent& dependent : *list) {
+      if (!dependent.table.name.empty()) partners.insert(dependent.table);
+    }
+  }
+  return {partners.begin(), partners.end()};
+}
+
+std::string Exchange::LockIncomingSql() const { return LockSql(request_.in, {}); }
+
+std::string Exchange::LockOutgoingSql() const {
+  std::vector<Movable> objects = request_.out;
+  std::vector<db::TableName> partners;
+  for (const db::TableName& partner : Partners()) {
+    const bool view = std::ranges::any_of(dependents_.rebuilt, [&](const Dependent& dependent) {
+      return dependent.kind == "view" && dependent.table == partner;
+    });
+    if (view) {
+      objects.push_back({"VIEW", 0, partner.schema, partner.name, ""});
+    } else {
+      partners.push_back(partner);
+    }
+  }
+  return LockSql(objects, partners);
+}
+
+void Exchange::CheckUnchanged(db::Session& session) const {
+  const auto now = ListMovables(session, UserSchemas(request_.schemas));
+  std::map<std::string, std::uint32_t> before;
+  for (const Movable& object : around_) before[object.Key()] = object.oid;
+  for (const Movable& object : now) {
+    const auto it = before.find(object.Key());
+    if (it != before.end() && it->second == object.oid) {
+      before.erase(it);
+      continue;
+    }
+    // Something new of no concern to the set stays where it is.
+    const bool concerns =
+        it != before.end() || std::ranges::any_of(request_.in, [&](const Movable& in) {
+          return UserSchema(in.schema) == object.schema && in.name == object.name &&
+                 in.kind == object.kind;
+        });
+    if (!concerns) continue;
+    throw Error(ErrorKind::kConflict,
+                object.Display() + " has come or been replaced while the exchange was made ready",
+                "changed");
+  }
+  for (const Movable& object : request_.out) {
+    if (!before.contains(object.Key())) continue;
+    throw Error(ErrorKind::kConflict,
+                object.Display() + " has gone while the exchange was made ready", "changed");
+  }
+  CheckSame(dependents_.rebuilt, FindDependents(session, request_.out).rebuilt);
+  CheckSame(outbound_, FindOutbound(session, request_.out));
+}
+
+void Exchange::MakeAlike(db::Session& session) const {
+  if (request_.back) return;
+  table_swap::MakeAlike(session, relations_, routines_, fidelity());
+}
+
+void Exchange::Apply(db::Session& session,
+                     const std::function<void(std::string_view)>& between) const {
+  // Rows drained in this transaction may have left checks for its end: ALTER TABLE refuses then.
+  std::string sql = "SET CONSTRAINTS ALL IMMEDIATE;\n";
+  for (const Dependent& dependent : dependents_.rebuilt) sql += dependent.detach + "\n";
+  for (const Dependent& key : outbound_) sql += key.detach + "\n";
+  for (const Movable& object : request_.out) {
+    sql += MoveSql(object, OutSchema(object.schema)) + "\n";
+  }
+  session.Execute(sql);
+  between("out");
+  if (!request_.keep_sequences) CarrySequenceValues(session, sequences_);
+  between("sequences");
+  sql.clear();
+  for (const Movable& object : request_.in) {
+    sql += MoveSql(object, UserSchema(object.schema)) + "\n";
+  }
+  session.Execute(sql);
+  between("in");
+  sql.clear();
+  for (const TriggerState& state : request_.triggers) sql += StateSql(state);
+  sql += policies_;
+  for (const Dependent& key : request_.keys) sql += key.attach + "\n";
+  for (const Dependent& dependent : dependents_.rebuilt) sql += dependent.attach + "\n";
+  for (const PublicationChange& change : publications_) {
+    sql += change.add + "\n";
+    for (const Movable& object : request_.out) {
+      if (object.oid != change.out) continue;
+      sql += "ALTER PUBLICATION " + change.publication + " DROP TABLE ONLY " +
+             MovedTo(object, OutSchema(object.schema)).Identity() + ";\n";
+    }
+  }
+  if (!sql.empty()) session.Execute(sql);
+  between("attached");
+}
+
+std::vector<std::string> Exchange::validations() const {
+  std::vector<std::string> all;
+  for (const auto* list : {&request_.keys, &dependents_.rebuilt}) {
+    for (const Dependent& dependent : *list) {
+      if (!dependent.validate.empty()) all.push_back(dependent.validate);
+    }
+  }
+  return all;
+}
+
+std::vector<Dependent> KeysOf(const std::vector<DeferredForeignKey>& keys) {
+  std::vector<Dependent> all;
+  for (const DeferredForeignKey& key : keys) {
+    const std::string name = db::QuoteIdentifier(key.name);
+    const std::string alter = "ALTER TABLE " + key.table.Quoted() + " ";
+    const bool says_so = key.definition.ends_with(" NOT VALID");
+    Dependent made;
+    made.kind = "foreign key";
+    made.object = db::DisplayIdentifier(key.name) + " on " + key.table.Display();
+    made.table = key.table;
+    made.attach = alter + "ADD CONSTRAINT " + name + " " + key.definition +
+                  (key.partitioned || says_so ? "" : " NOT VALID") + ";";
+    if (!key.comment.empty()) {
+      made.attach += "COMMENT ON CONSTRAINT " + name + " ON " + key.table.Quoted() + " IS " +
+                     db::QuoteLiteral(key.comment) + ";";
+    }
+    if (!key.partitioned && key.validated) {
+      made.validate = alter + "VALIDATE CONSTRAINT " + name + ";";
+    }
+    all.push_back(std::move(made));
+  }
+  return all;
+}
+
+}  // namespace understudy::table_swap

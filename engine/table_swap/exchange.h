@@ -1,0 +1,96 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/db/session.h"
+#include "engine/table_swap/dependents.h"
+#include "engine/table_swap/fidelity.h"
+#include "engine/table_swap/manifest.h"
+#include "engine/table_swap/mover.h"
+#include "engine/table_swap/sequences.h"
+
+namespace understudy::table_swap {
+
+// Two sets of objects that change places: a cutover (main → backup, shadow → main) or a rollback
+// (main → shadow, backup → main).
+struct ExchangeRequest {
+  std::vector<SchemaNames> schemas;
+  bool back = false;                   // a rollback
+  std::vector<Movable> out;            // stand in the user's schemas
+  std::vector<Movable> in;             // stand in ours: the shadow's, or the backup's
+  std::vector<Dependent> keys;         // foreign keys of `in` that are made behind the exchange
+  std::vector<TriggerState> triggers;  // states that triggers and rules of `in` are to have
+  bool from_source = false;            // then production's comments, policies, … go over to `in`
+  // Sequences of `in` whose values stay as they are (a rollback that gives up later writes).
+  bool keep_sequences = false;
+};
+
+// Reads what an exchange must do while nothing is locked, so that under the locks only statements
+// are left. Used by one thread; every session given is of the same database.
+//
+//   Exchange exchange(session, request);      // reads; no lock is kept
+//   … refused() must be empty …
+//   session.Begin();
+//   session.Execute(exchange.LockIncomingSql());   // hurts nobody
+//   session.Execute(exchange.LockOutgoingSql());   // production waits from here
+//   exchange.CheckUnchanged(session);
+//   exchange.Apply(session, …);
+//   session.Commit();                         // until here
+//   … validations() …
+class Exchange {
+ public:
+  Exchange(db::Session& session, ExchangeRequest request);
+
+  const std::vector<Unmovable>& refused() const { return dependents_.refused; }
+  const std::vector<Dependent>& dependents() const { return dependents_.rebuilt; }
+  const std::vector<OidPair>& sequences() const { return sequences_; }
+  const std::vector<OidPair>& relations() const { return relations_; }
+  const std::vector<OidPair>& routines() const { return routines_; }
+  const std::vector<PublicationChange>& publications() const { return publications_; }
+  Fidelity fidelity() const;
+
+  // Foreign keys by which `out` references tables outside: gone behind the exchange; to be kept for
+  // the way back.
+  const std::vector<Dependent>& dropped_keys() const { return outbound_; }
+  // Tables outside of the set that are locked with it.
+  std::vector<db::TableName> Partners() const;
+
+  // Views before tables, as a client that reads a view locks them; "" when there is nothing.
+  std::string LockIncomingSql() const;
+  std::string LockOutgoingSql() const;
+
+  // REQUIRES: the locks are held. Error(kConflict, "changed") names what somebody has changed since
+  // the exchange was read; reading it again helps.
+  void CheckUnchanged(db::Session& session) const;
+  // Statements that bring owners and grants up to date; usually none are left.
+  void MakeAlike(db::Session& session) const;
+  // `between` is called after every stage: it may throw.
+  void Apply(db::Session& session,
+             const std::function<void(std::string_view stage)>& between) const;
+
+  // For after the commit, each in a transaction of its own.
+  std::vector<std::string> validations() const;
+
+ private:
+  std::string UserSchema(const std::string& schema) const;
+  const std::string& OutSchema(const std::string& user_schema) const;
+  void FindPairs(db::Session& session);
+
+  ExchangeRequest request_;
+  std::vector<Movable> around_;  // everything that stands in the user's schemas
+  Dependents dependents_;
+  std::vector<Dependent> outbound_;
+  std::vector<OidPair> relations_;
+  std::vector<OidPair> tables_;
+  std::vector<OidPair> sequences_;
+  std::vector<OidPair> routines_;
+  std::vector<PublicationChange> publications_;
+  std::string policies_;
+};
+
+// As the dependents of an exchange: added behind it, validated after the commit.
+std::vector<Dependent> KeysOf(const std::vector<DeferredForeignKey>& keys);
+
+}  // namespace understudy::table_swap
