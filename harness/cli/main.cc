@@ -15,7 +15,7 @@ namespace {
 
 using AddVerb = void (*)(CLI::App&, Program&);
 constexpr AddVerb kVerbs[] = {AddDemo,   AddTry,     AddRun,        AddPlan,    AddList,
-                              AddJudge,  AddCompare, AddSnapshot,   AddMigrate, AddSchema,
+                              AddJudge,  AddCompare, AddSnapshot,   AddMigrate, AddCodegen, AddSchema,
                               AddDoctor, AddClean,   AddCompletion, AddEngine};
 
 volatile std::sig_atomic_t signals_seen = 0;

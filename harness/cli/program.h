@@ -46,6 +46,7 @@ struct Program {
 // Each verb adds its subcommand, with options, help and an example; its callback sets
 // `program.run`. One file per verb; main.cc has the table.
 void AddClean(CLI::App& app, Program& program);
+void AddCodegen(CLI::App& app, Program& program);
 void AddCompare(CLI::App& app, Program& program);
 void AddCompletion(CLI::App& app, Program& program);
 void AddDemo(CLI::App& app, Program& program);
