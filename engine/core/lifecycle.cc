@@ -77,11 +77,20 @@ std::string Lines(const std::vector<std::string>& lines) {
   return all;
 }
 
-PhaseOutcome Changed(const Spec& spec, const JournalRecord& record) {
+// `what`: "the migration file has changed".
+PhaseOutcome Changed(const Spec& spec, const JournalRecord& record, const std::string& what) {
+  const std::string message = what + " since '" + spec.id + "' was begun; nothing was done. ";
+  if (DonePhases(ResumeState(record)) >= 4) {
+    return {PhaseOutcome::Kind::kRefused, record.state,
+            message +
+                "The new state is in service: put back what was there, or finish as it is "
+                "with: understudy migrate cleanup",
+            "migrate cleanup"};
+  }
   return {PhaseOutcome::Kind::kRefused, record.state,
-          "the migration file has changed since '" + spec.id +
-              "' was begun; nothing was done. Put the old file back, or give up what was begun "
-              "with: understudy migrate reset",
+          message +
+              "Put back what was there, or give up what was begun with: understudy migrate "
+              "reset",
           "migrate reset"};
 }
 
@@ -260,7 +269,9 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
     }
     state = ResumeState(record);
     const bool begun = DonePhases(state) > 0 || state == State::kPreparing;
-    if (begun && record.digest != spec_.digest) return Changed(spec_, record);
+    if (begun) {
+      if (auto refused = RefuseChanges(record)) return *refused;
+    }
     if (!begun) {
       const Plan plan = migration_->MakePlan();
       if (!plan.can_run()) {
@@ -332,11 +343,41 @@ PhaseOutcome Lifecycle::Verify() {
               "there is nothing to verify: the migration is not cut over; production is unchanged",
               NextVerb(record.state, capabilities_)};
     }
-    if (record.digest != spec_.digest) return Changed(spec_, record);
+    if (auto refused = RefuseChanges(record)) return *refused;
     TakeOver();
     DoVerify();
     return {};
   });
+}
+
+std::optional<PhaseOutcome> Lifecycle::RefuseChanges(const JournalRecord& record) {
+  if (record.digest != spec_.digest) {
+    return Changed(spec_, record, "the migration file has changed");
+  }
+  const std::vector<SourceFile> files = migration_->Files();
+  const auto session =
+      db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
+  Journal journal(*session, spec_.id);
+  const bool failed = record.state == State::kFailed || record.state == State::kAmbiguous;
+  const std::string what = FilesChanged(
+      journal, files, failed ? FilesMust::kBeTheSameWhereRun : FilesMust::kAllBeTheSame);
+  if (!what.empty()) return Changed(spec_, record, what);
+  RememberFiles(journal, files);  // what was mended counts from now on
+  return std::nullopt;
+}
+
+std::optional<PhaseOutcome> Lifecycle::RefuseChangedWayBack(const JournalRecord& record) {
+  if (record.state == State::kFailed) return std::nullopt;  // a way back that failed may be mended
+  const auto session =
+      db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
+  Journal journal(*session, spec_.id);
+  const std::string what = FilesChanged(journal, migration_->Files(), FilesMust::kLeadBackAsBefore);
+  if (what.empty()) return std::nullopt;
+  return PhaseOutcome{PhaseOutcome::Kind::kRefused, record.state,
+                      what + " since '" + spec_.id +
+                          "' was begun; nothing was rolled back. Put back what was there, or go "
+                          "back by hand and then: understudy migrate cleanup",
+                      "migrate rollback"};
 }
 
 void Lifecycle::DoPrepare() {
@@ -351,6 +392,7 @@ void Lifecycle::DoPrepare() {
     JournalRecord record{spec_.strategy, spec_.digest, State::kPreparing, 1, Json::object()};
     if (const auto before = journal.Load()) record.epoch = before->epoch + 1;
     journal.Save(record);
+    RememberFiles(journal, migration_->Files());
     context_.set_epoch(record.epoch);
   });
   WithRetries([&] { migration_->Prepare(); });
@@ -497,6 +539,7 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
       return {PhaseOutcome::Kind::kRefused, state,
               "this migration has no way back that understudy could take", ""};
     }
+    if (auto refused = RefuseChangedWayBack(record)) return *refused;
     TakeOver();
     migration_->Rollback(options);
     SetState(State::kRolledBack);

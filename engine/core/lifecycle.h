@@ -91,6 +91,10 @@ class Lifecycle {
   void WithRetries(const std::function<void()>& work);
   void Pause(std::chrono::milliseconds time) const;
   JournalRecord Load();
+  // Refused when the migration file, or a file that it names, is not what was begun; else nothing.
+  std::optional<PhaseOutcome> RefuseChanges(const JournalRecord& record);
+  // The same for a way back, which needs those files alone.
+  std::optional<PhaseOutcome> RefuseChangedWayBack(const JournalRecord& record);
   void SetState(State state, const Json& detail = Json::object());
 
   const Spec& spec_;

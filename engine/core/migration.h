@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/core/plan.h"
+#include "engine/core/source_files.h"
 
 namespace understudy::core {
 
@@ -76,6 +77,8 @@ class Migration {
 
   virtual core::Capabilities Capabilities() const = 0;
   virtual core::Plan MakePlan() = 0;  // read-only
+  // The files whose content it runs: from prepare on they may not change.
+  virtual std::vector<SourceFile> Files() { return {}; }
   // Makes the empty database that the journal and the new data go to; only with
   // StrategyInfo::makes_target, when it is absent.
   virtual void MakeTarget() {}

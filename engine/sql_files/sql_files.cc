@@ -227,6 +227,21 @@ class SqlFiles final : public core::Migration {
     return plan;
   }
 
+  std::vector<core::SourceFile> Files() override {
+    std::vector<core::SourceFile> files;
+    const auto add = [&](const std::string& role, const std::optional<Script>& script) {
+      if (script) files.push_back({role, Display(script->file), Sha256Hex(script->text)});
+    };
+    for (std::size_t i = given_.begin; i < given_.end; ++i) {
+      const Version& version = given_.versions[i];
+      add("up " + version.version, version.up);
+      add("down " + version.version, version.down);
+      add("verify " + version.version, version.verify);
+    }
+    add("down", given_.group_down);
+    return files;
+  }
+
   void Prepare() override {}
   core::SyncProgress SyncStep(const core::Budget& /*budget*/) override { return {}; }
 

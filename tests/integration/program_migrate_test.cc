@@ -72,6 +72,23 @@ TEST(ProgramMigrate, GoesThereAndBackOnPostgres) {
   });
 }
 
+TEST(ProgramMigrate, AnSqlFileThatChangedBetweenPhasesIs1AndNamed) {
+  const Workspace w;
+  const testing::SqliteFile sqlite;
+  sqlite.Run("CREATE TABLE orders (id INTEGER PRIMARY KEY)");
+  w.Write("up.sql", "ALTER TABLE orders ADD COLUMN cents integer;\n");
+  const std::string file = w.WriteJson(
+      "m.json", {{"strategy", "sql"}, {"on", sqlite.endpoint().Uri()}, {"up", "up.sql"}});
+  ASSERT_EQ(w.Run({"migrate", "prepare", file}).exit_status, 0);
+  w.Write("up.sql", "DROP TABLE orders;\n");
+  const Outcome changed = w.Run({"migrate", "run", file});
+  EXPECT_EQ(changed.exit_status, 1) << Said(changed);
+  EXPECT_THAT(Said(changed), HasSubstr("up.sql has changed"));
+  EXPECT_EQ(sqlite.Connect()->Scalar("SELECT count(*) FROM orders").AsInteger(), 0);
+  w.Write("up.sql", "ALTER TABLE orders ADD COLUMN cents integer;\n");
+  EXPECT_EQ(w.Run({"migrate", "run", file}).exit_status, 0);
+}
+
 TEST(ProgramMigrate, AFailureNamesFileAndLineAndIs1) {
   const Workspace w;
   const testing::SqliteFile sqlite;

@@ -91,6 +91,93 @@ TEST(SqlFiles, NamesFileAndLineOfAnErrorAndKeepsTheFilesBefore) {
   EXPECT_EQ(project.Status().of_strategy.in_service, core::Owner::kNew);
 }
 
+// From prepare on the files are what they were: a phase that runs others would not be what was
+// planned and rehearsed.
+TEST(SqlFiles, RefusesAFileThatChangedBetweenPhases) {
+  const SqliteFile database;
+  database.Run("CREATE TABLE old(id int)");
+  Project project(database.endpoint());
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int);");
+  project.Write("migrations/1.down.sql", "DROP TABLE a;");
+  project.Write("migrations/2.sql", "CREATE TABLE b(id int);");
+  ASSERT_EQ(project.Run(core::Phase::kPrepare).kind, kDone);
+  const auto refused = [&](const std::string& what, core::Phase through = core::Phase::kVerify) {
+    const PhaseOutcome outcome = project.Run(through);
+    EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kRefused) << outcome.message;
+    EXPECT_THAT(outcome.message, HasSubstr(what));
+  };
+  const auto tables = [&] {
+    return Scalar(database.endpoint(),
+                  "SELECT count(*) FROM sqlite_schema WHERE name IN ('a', 'b', 'c')");
+  };
+  project.Write("migrations/2.sql", "CREATE TABLE c(id int);");
+  refused("migrations/2.sql has changed");
+  project.Write("migrations/2.sql", "CREATE TABLE b(id int);");
+  project.Write("migrations/1.down.sql", "SELECT 1;");
+  refused("migrations/1.down.sql has changed");
+  project.Write("migrations/1.down.sql", "DROP TABLE a;");
+  project.Write("migrations/3.sql", "CREATE TABLE c(id int);");
+  refused("migrations/3.sql was added");
+  std::filesystem::remove(project.path() / "migrations/3.sql");
+  std::filesystem::remove(project.path() / "migrations/2.sql");
+  refused("migrations/2.sql is gone");
+  project.Write("migrations/2.sql", "CREATE TABLE b(id int);");
+  EXPECT_EQ(tables(), 0);
+  ASSERT_EQ(project.Run(core::Phase::kCutover).kind, kDone);
+  EXPECT_EQ(tables(), 2);
+  // Applied or not, verify and a second run must find what was applied.
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int, note text);");
+  refused("migrations/1.sql has changed");
+  refused("migrate cleanup");
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int);");
+  project.Write("migrations/2.down.sql", "DROP TABLE b;");  // a way back may be written later
+  EXPECT_EQ(project.Run().kind, kDone);
+}
+
+// A file that failed is mended and run; one that is applied is what it was.
+TEST(SqlFiles, AfterAFailureOnlyFilesThatWereRunMustBeTheSame) {
+  const SqliteFile database;
+  database.Run("CREATE TABLE old(id int)");
+  Project project(database.endpoint());
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int);");
+  project.Write("migrations/2.sql", "CREATE TABLE b(id int); SELECT nothing;");
+  project.Write("migrations/3.sql", "CREATE TABLE c(id int);");
+  ASSERT_EQ(project.Run().kind, PhaseOutcome::Kind::kFailed);
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int, note text);");
+  project.Write("migrations/2.sql", "CREATE TABLE b(id int);");
+  const PhaseOutcome refused = project.Run();
+  EXPECT_EQ(refused.kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_THAT(refused.message, HasSubstr("migrations/1.sql has changed"));
+  project.Write("migrations/1.sql", "CREATE TABLE a(id int);");
+  project.Write("migrations/3.sql", "CREATE TABLE c(id int, n int);");
+  project.Write("migrations/4.sql", "CREATE TABLE d(id int);");
+  ASSERT_EQ(project.Run().kind, kDone);
+  // What was mended counts from now on.
+  project.Write("migrations/2.sql", "CREATE TABLE b(id int, note text);");
+  EXPECT_EQ(project.Run().kind, PhaseOutcome::Kind::kRefused);
+}
+
+TEST(SqlFiles, RefusesAWayBackThatChangedUntilItFailed) {
+  const SqliteFile database;
+  database.Run("CREATE TABLE old(id int)");
+  Project project(database.endpoint());
+  project.document["up"] = "up.sql";
+  project.document["down"] = "down.sql";
+  project.Write("up.sql", "CREATE TABLE a(id int);");
+  project.Write("down.sql", "DROP TABLE nothing;");
+  ASSERT_EQ(project.Run().kind, kDone);
+  project.Write("down.sql", "DROP TABLE a;");
+  const PhaseOutcome refused = project.Rollback();
+  EXPECT_EQ(refused.kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_THAT(refused.message, HasSubstr("down.sql has changed"));
+  project.Write("down.sql", "DROP TABLE nothing;");
+  ASSERT_EQ(project.Rollback().kind, PhaseOutcome::Kind::kFailed);
+  project.Write("down.sql", "DROP TABLE a;");  // mended
+  EXPECT_EQ(project.Rollback().kind, kDone);
+  project.Write("up.sql", "CREATE TABLE a(id int, note text);");  // begun anew
+  EXPECT_EQ(project.Run().kind, kDone);
+}
+
 TEST(SqlFiles, RunsOnSqlite) {
   const SqliteFile file;
   file.Run("CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t VALUES (1, 'x')");
