@@ -7,6 +7,7 @@
 #include "harness/checks/hot_rows.h"
 #include "harness/checks/ledger_rows.h"
 #include "harness/checks/standard.h"
+#include "harness/checks/swaps.h"
 
 namespace understudy::harness {
 namespace {
@@ -19,11 +20,11 @@ FROM (SELECT database, table_name, key AS k,
              CASE WHEN key_after IS NOT NULL AND key_after <> key THEN 'leaves' ELSE 'stays' END
                AS role,
              id, client, txn, operation, row, state, started_ms, ended_ms
-      FROM writes WHERE hot = 0 AND key IS NOT NULL
+      FROM counted WHERE hot = 0 AND key IS NOT NULL
       UNION ALL
       SELECT database, table_name, key_after, 'comes',
              id, client, txn, operation, row, state, started_ms, ended_ms
-      FROM writes WHERE hot = 0 AND key_after IS NOT NULL AND key_after <> key) AS w
+      FROM counted WHERE hot = 0 AND key_after IS NOT NULL AND key_after <> key) AS w
 LEFT JOIN (SELECT database, table_name, key, min(row) AS row, max(why) AS why, count(*) AS copies
            FROM observed GROUP BY database, table_name, key) AS o
   ON o.database = w.database AND o.table_name = w.table_name AND o.key = w.k
@@ -57,10 +58,7 @@ struct Observed {
 class LedgerJudge {
  public:
   LedgerJudge(const Evidence& evidence, Findings& findings)
-      : rules_(Strings(OptionsOf(evidence, "rows"), "allow"),
-               OptionsOf(evidence, "rows").value("map", Json())),
-        phases_(PhasesOf(evidence)),
-        findings_(findings) {}
+      : rules_(ColumnRulesOf(evidence)), phases_(PhasesOf(evidence)), findings_(findings) {}
 
   void Judge(db::Session& ledger) {
     ledger.ForEachRow(kWrites, {}, [&](const db::Row& row) { Take(row); });
@@ -245,6 +243,7 @@ class AcknowledgedWrites final : public Check {
     if (const auto keyless = count("key IS NULL AND state = 'acknowledged'"); keyless > 0) {
       findings.Unknown(fmt::format("{} acknowledged writes have no key to look for", keyless));
     }
+    CreateCounted(evidence, *ledger);
     LedgerJudge judge(evidence, findings);
     judge.Judge(*ledger);
     JudgeHotRows(evidence, *ledger, findings);

@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view kCollect = R"sql(
 CREATE TEMP TABLE hot_writes AS
 SELECT database, table_name, key, id, client, row, state, counter, started_ms, ended_ms
-FROM main.writes WHERE hot = 1;
+FROM counted WHERE hot = 1;
 CREATE INDEX temp.hot_writes_by_key ON hot_writes(database, table_name, key);
 )sql";
 
@@ -147,8 +147,7 @@ class HotRow {
 }  // namespace
 
 void JudgeHotRows(const Evidence& evidence, db::Session& ledger, Findings& findings) {
-  const Json options = OptionsOf(evidence, "rows");
-  const LedgerColumnRules rules(Strings(options, "allow"), options.value("map", Json()));
+  const LedgerColumnRules rules = ColumnRulesOf(evidence);
   const auto phases = PhasesOf(evidence);
   ledger.Execute(kCollect);
   for (const db::Row& row : ledger.Query(kHotRows).rows) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/base/json.h"
+#include "harness/evidence/evidence.h"
 
 // What the ledger lets the row of one key be in the end. Pure: no files, no time.
 namespace understudy::harness {
@@ -22,6 +23,9 @@ class LedgerColumnRules {
   std::vector<std::string> allow_;
   std::vector<std::pair<std::string, std::string>> map_;  // pattern of TABLE.COLUMN → new name
 };
+
+// Those of the scenario, and what the column rules of its table swaps say.
+LedgerColumnRules ColumnRulesOf(const Evidence& evidence);
 
 // One write to one key, as the ledger has it.
 struct LedgerWrite {

@@ -2,7 +2,9 @@
 
 #include <limits>
 
+#include "harness/checks/facts.h"
 #include "harness/compare/stored_rows.h"
+#include "harness/run/swapped.h"
 #include "harness/run/written.h"
 
 namespace understudy::harness {
@@ -37,12 +39,9 @@ void ApplyAllow(const Json& allow, CompareOptions& options) {
   for (const Json& item : allow) options.ignore.push_back(item.get<std::string>());
 }
 
-// What CompareAndTell and CompareStoredAndTell share. `catalog`: where the triggers are read that
-// follow from clients' writes.
-template <typename Compare>
-Comparison CompareWith(Rehearsal& rehearsal, const std::string& use, const std::string& left_name,
-                       const std::string& right_name, const std::string& database,
-                       bool leave_out_clients, const db::Endpoint& catalog, Compare compare) {
+}  // namespace
+
+CompareOptions RowsOptionsOf(const Rehearsal& rehearsal) {
   const Json rows = RowsOptions(rehearsal);
   CompareOptions options;
   options.common_columns = true;
@@ -52,9 +51,23 @@ Comparison CompareWith(Rehearsal& rehearsal, const std::string& use, const std::
   options.stop = rehearsal.options.stop;
   // However many rows clients wrote, none of them may be taken for the migration's doing.
   options.most_differences = std::numeric_limits<std::int64_t>::max();
-  if (use == "rows" || use == "up-down-up") {
-    ApplyMap(rows.value("map", Json::object()), options);
-    ApplyAllow(rows.value("allow", Json::array()), options);
+  ApplyMap(rows.value("map", Json::object()), options);
+  ApplyAllow(rows.value("allow", Json::array()), options);
+  return options;
+}
+
+namespace {
+
+// What CompareAndTell and CompareStoredAndTell share. `catalog`: where the triggers are read that
+// follow from clients' writes.
+template <typename Compare>
+Comparison CompareWith(Rehearsal& rehearsal, const std::string& use, const std::string& left_name,
+                       const std::string& right_name, const std::string& database,
+                       bool leave_out_clients, const db::Endpoint& catalog, Compare compare) {
+  CompareOptions options = RowsOptionsOf(rehearsal);
+  if (use != "rows" && use != "up-down-up") {
+    options.map.clear();
+    options.ignore.clear();
   }
   std::unique_ptr<Written> written;
   if (leave_out_clients) {
@@ -199,7 +212,7 @@ std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& o) {
   return failures;
 }
 
-void CompareFirstWithLast(Rehearsal& rehearsal) {
+void CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps) {
   if (rehearsal.snapshot_names().size() < 2) return;
   // `before` and `after` where a scenario has them, else its first and its last.
   std::string first = rehearsal.snapshot_names().front();
@@ -218,11 +231,44 @@ void CompareFirstWithLast(Rehearsal& rehearsal) {
     Lease* left = rehearsal.Held(first, database.name);
     Lease* right = rehearsal.Held(last, database.name);
     rehearsal.ThrowIfStopped();
+    if (swaps.IsSource(database.name)) continue;
+    if (swaps.IsTarget(database.name)) {
+      CompareTarget(rehearsal, swaps, database.name, first, last);
+      continue;
+    }
     if (left == nullptr || right == nullptr) {
       CompareStoredAndTell(rehearsal, first, last, database.name);
       continue;
     }
     CompareAndTell(rehearsal, "rows", first + ":" + database.name, last + ":" + database.name,
+                   left->endpoint(), right->endpoint(), database.name, true);
+  }
+}
+
+void CompareRollback(Rehearsal& rehearsal, const Evidence& evidence) {
+  double migrated = -1;
+  double rolled_back = -1;
+  for (const StepRun& step : StepsOf(evidence)) {
+    if (step.verb == "migrate" && migrated < 0) migrated = step.span.begin_ms;
+    if (step.verb == "rollback" && step.ended && step.outcome == "done") {
+      rolled_back = step.span.end_ms;
+    }
+  }
+  if (migrated < 0 || rolled_back < 0) return;
+  for (const DatabaseSpec& database : rehearsal.scenario.databases) {
+    std::string before;
+    std::string after;
+    for (const Event* event : EventsWith(evidence, "snapshot", "database", database.name)) {
+      const std::string name = TextAt(event->data, "name");
+      if (name.starts_with('$')) continue;
+      if (event->t_ms <= migrated) before = name;
+      if (event->t_ms >= rolled_back && after.empty()) after = name;
+    }
+    Lease* left = rehearsal.Held(before, database.name);
+    Lease* right = rehearsal.Held(after, database.name);
+    if (left == nullptr || right == nullptr) continue;
+    rehearsal.ThrowIfStopped();
+    CompareAndTell(rehearsal, "rollback", before + ":" + database.name, after + ":" + database.name,
                    left->endpoint(), right->endpoint(), database.name, true);
   }
 }

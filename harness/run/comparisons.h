@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/checks/swaps.h"
 #include "harness/compare/compare.h"
 #include "harness/run/rehearsal.h"
 
@@ -15,7 +16,16 @@ std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& options);
 
 // What the check `rows` judges: the first snapshot against the last, of every database that has
 // both, without the rows that a ledgered client wrote.
-void CompareFirstWithLast(Rehearsal& rehearsal);
+// A table swap's source is left to `source-unchanged`, its target is compared with both sides.
+void CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps);
+
+// How the rows before and after are compared: the scenario's `rows.map` and `rows.allow`; without
+// what the engine and migration tools write down for themselves.
+CompareOptions RowsOptionsOf(const Rehearsal& rehearsal);
+
+// The rows before the first migrate step against those after the last rollback: what
+// `rollback-restores` judges beside the catalogs.
+void CompareRollback(Rehearsal& rehearsal, const Evidence& evidence);
 
 // Compares two databases and adds a `comparison` event. `leave_out_clients`: rows that the ledger
 // knows, and tables that triggers or cascades of a written table may have written, are not judged.

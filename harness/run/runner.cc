@@ -7,6 +7,7 @@
 #include "harness/run/probes.h"
 #include "harness/run/rehearsal.h"
 #include "harness/run/steps.h"
+#include "harness/run/swapped.h"
 
 namespace understudy::harness {
 namespace {
@@ -70,7 +71,15 @@ void Examine(Rehearsal& rehearsal) {
   rehearsal.ledger.Flush();
   TellEnd(rehearsal);
   Observe(rehearsal.Actors(), map);
-  CompareFirstWithLast(rehearsal);
+  const Evidence evidence = Evidence::Read(rehearsal.evidence.folder());  // what was told so far
+  const Swaps swaps(evidence);
+  CompareFirstWithLast(rehearsal, swaps);
+  CompareRollback(rehearsal, evidence);
+  if (!swaps.empty()) {
+    CompareSources(rehearsal, evidence, swaps);
+    ProbeMoved(rehearsal, evidence, swaps);
+    ProbeLeftovers(rehearsal, swaps);
+  }
   ProbeCopies(rehearsal);
 }
 
