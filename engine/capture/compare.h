@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/capture/postgres.h"
+
+namespace understudy::capture {
+
+struct MirrorComparison {
+  bool equal = true;
+  // A TRUNCATE waits in the log: nothing could be said, and `equal` is false.
+  bool truncate_pending = false;
+  std::int64_t watched_rows = 0;  // without pending keys
+  std::int64_t mirror_rows = 0;
+  std::int64_t pending_keys = 0;
+  Json examples = Json::array();          // keys that differ, {"id": "17"}; at most ten
+  std::vector<std::string> not_compared;  // columns
+};
+
+// Whether the mirror holds exactly what the mapping makes of the watched table's rows, keys that
+// are pending left out of both. Counts and additive digests, made in the server; every bit counts:
+// types whose hash calls different values equal go by their binary or text form.
+// REQUIRES: a transaction of REPEATABLE READ (one snapshot), or locked tables.
+MirrorComparison CompareMirror(db::Session& session, const CapturedTable& table);
+
+// One foreign key as two tables and their columns, whether or not there is a constraint.
+struct Reference {
+  Oid from = 0;
+  std::vector<std::string> from_columns;
+  Oid to = 0;
+  std::vector<std::string> to_columns;
+  bool match_full = false;
+};
+
+struct Orphans {
+  std::int64_t rows = 0;
+  Json examples = Json::array();  // {"customer_id": "17"}: what they refer to; at most ten
+};
+
+// Rows of `from` whose key is not in `to` (an anti-join).
+Orphans FindOrphans(db::Session& session, const Reference& reference);
+
+// The same, but only what Replay() of `drained` has brought to its mirror in the present
+// transaction: rows of the mirror that refer to nothing (when it is `from`), and rows of `from`
+// that refer to keys taken out of the mirror (when it is `to`). For the moment under the locks.
+Orphans FindOrphansAmong(db::Session& session, const Reference& reference,
+                         const CapturedTable& drained);
+
+}  // namespace understudy::capture

@@ -1,0 +1,358 @@
+// Triggers and logs: how they are made, checked, and taken away.
+#include <algorithm>
+#include <map>
+
+#include "engine/base/error.h"
+#include "engine/capture/postgres.h"
+
+namespace understudy::capture {
+namespace {
+
+using db::QuoteIdentifier;
+using db::Row;
+using db::TableName;
+using db::Value;
+
+std::vector<Oid> Watched(const std::vector<CapturedTable>& tables) {
+  std::vector<Oid> oids;
+  oids.reserve(tables.size());
+  for (const CapturedTable& table : tables) oids.push_back(table.watched);
+  return oids;
+}
+
+TableName LogName(Oid watched) { return {kSchema, "capture_" + std::to_string(watched)}; }
+
+// The tables that hold rows of a watched table: its leaf partitions, or itself.
+struct Leaf {
+  Oid root = 0;
+  Oid oid = 0;
+  TableName name;
+  char kind = 'r';
+};
+
+std::vector<Leaf> Leaves(db::Session& session, const std::vector<Oid>& watched) {
+  const db::Result found = session.Query(R"(
+SELECT r.oid, c.oid, n.nspname, c.relname, c.relkind
+  FROM pg_class r
+ CROSS JOIN LATERAL (SELECT r.oid AS member WHERE r.relkind <> 'p'
+                      UNION ALL
+                     SELECT t.relid::oid FROM pg_partition_tree(r.oid) t
+                      WHERE r.relkind = 'p' AND t.isleaf) AS m
+  JOIN pg_class c ON c.oid = m.member
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE r.oid = ANY ($1::oid[]) AND c.relkind <> 'p'
+ ORDER BY c.oid)",
+                                         {Value::Text(catalog::OidArray(watched))});
+  std::vector<Leaf> leaves;
+  for (const Row& row : found.rows) {
+    leaves.push_back({static_cast<Oid>(row[0].AsInteger()),
+                      static_cast<Oid>(row[1].AsInteger()),
+                      {row[2].text, row[3].text},
+                      row[4].text.empty() ? '\0' : row[4].text[0]});
+    if (leaves.back().kind == 'f') {
+      throw Error(ErrorKind::kUnsupported,
+                  leaves.back().name.Display() +
+                      " is a foreign table: what is written to it elsewhere cannot be captured");
+    }
+  }
+  return leaves;
+}
+
+// Everything that will be locked sooner or later, at once and always in the same order.
+void LockAll(db::Session& session, const std::vector<Oid>& watched, const char* mode) {
+  std::vector<Oid> oids = watched;
+  std::sort(oids.begin(), oids.end());
+  oids.erase(std::unique(oids.begin(), oids.end()), oids.end());
+  std::string list;
+  for (const catalog::Table& table : catalog::ReadTablesByOid(session, oids)) {
+    list += (list.empty() ? "" : ", ") + std::string(table.kind == 'p' ? "" : "ONLY ") +
+            table.name.Quoted();
+  }
+  if (!list.empty()) session.Execute("LOCK TABLE " + list + " IN " + mode + " MODE");
+}
+
+// The body of the trigger function. It compares and inserts, and nothing else: whatever it did more
+// could fail in a user's transaction.
+std::string FunctionBody(const TableName& log, const RowMapping& mapping) {
+  std::string names;
+  std::string unchanged;
+  const auto values = [&](const char* row) {
+    std::string list;
+    for (const std::string& column : mapping.key) {
+      list += (list.empty() ? "" : ", ") + std::string(row) + "." + QuoteIdentifier(column);
+    }
+    return list;
+  };
+  for (std::size_t i = 0; i < mapping.key.size(); ++i) {
+    const std::string column = QuoteIdentifier(mapping.key[i]);
+    names += (i == 0 ? "k" : ", k") + std::to_string(i + 1);
+    unchanged +=
+        (i == 0 ? "OLD." : " AND OLD.") + column + " " + mapping.key_equals[i] + " NEW." + column;
+  }
+  const std::string insert = "INSERT INTO " + log.Quoted() + " (" + names + ") VALUES (";
+  return "BEGIN\n"
+         "  IF TG_OP = 'UPDATE' THEN\n"
+         "    IF NOT (" +
+         unchanged +
+         ") THEN\n"
+         "      " +
+         insert + values("OLD") +
+         ");\n"
+         "    END IF;\n"
+         "    " +
+         insert + values("NEW") +
+         ");\n"
+         "  ELSIF TG_OP = 'INSERT' THEN\n"
+         "    " +
+         insert + values("NEW") +
+         ");\n"
+         "  ELSIF TG_OP = 'DELETE' THEN\n"
+         "    " +
+         insert + values("OLD") +
+         ");\n"
+         "  ELSE\n"  // TRUNCATE: an entry without a key
+         "    INSERT INTO " +
+         log.Quoted() +
+         " DEFAULT VALUES;\n"
+         "  END IF;\n"
+         "  RETURN NULL;\n"
+         "END";
+}
+
+std::string LogSql(const TableName& log, const catalog::Table& watched, const RowMapping& mapping) {
+  // A number as primary key: DELETE from a table without one fails where a publication is FOR ALL
+  // TABLES (hard-case 135). No index on the keys: nothing of it may refuse an entry. Domains are
+  // logged as what they stand on, so that the mark of a TRUNCATE can be NULL.
+  std::string sql = "CREATE TABLE " + log.Quoted() +
+                    " (id bigint GENERATED ALWAYS AS IDENTITY (CACHE 64) PRIMARY KEY";
+  for (std::size_t i = 0; i < mapping.key.size(); ++i) {
+    const catalog::Column* column = watched.Find(mapping.key[i]);
+    sql += ", k" + std::to_string(i + 1) + " " + column->base_type;
+    if (!column->collation.empty()) sql += " COLLATE " + column->collation;
+  }
+  return sql +
+         ") WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);\n";
+}
+
+std::string TriggerSql(const Leaf& leaf, const std::string& function) {
+  const std::string table = leaf.name.Quoted();
+  return std::string("CREATE TRIGGER ") + kRowTrigger + " AFTER INSERT OR UPDATE OR DELETE ON " +
+         table + " FOR EACH ROW EXECUTE FUNCTION " + function + "();\n" + "CREATE TRIGGER " +
+         kTruncateTrigger + " AFTER TRUNCATE ON " + table +
+         " FOR EACH STATEMENT EXECUTE FUNCTION " + function + "();\n" + "ALTER TABLE ONLY " +
+         table + " ENABLE ALWAYS TRIGGER " + kRowTrigger + ", ENABLE ALWAYS TRIGGER " +
+         kTruncateTrigger + ";\n";
+}
+
+// Triggers of these functions that stand by themselves (not a partition's copies).
+std::string DropTriggersSql(db::Session& session, const std::vector<Oid>& functions,
+                            const std::vector<Oid>& only_on = {}) {
+  const db::Result found = session.Query(
+      R"(
+SELECT t.tgname, n.nspname, c.relname
+  FROM pg_trigger t
+  JOIN pg_class c ON c.oid = t.tgrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE t.tgfoid = ANY ($1::oid[]) AND NOT t.tgisinternal
+   AND ($2::oid[] = '{}' OR t.tgrelid = ANY ($2::oid[]))
+ ORDER BY c.oid, t.tgname)",
+      {Value::Text(catalog::OidArray(functions)), Value::Text(catalog::OidArray(only_on))});
+  std::string sql;
+  for (const Row& row : found.rows) {
+    sql += "DROP TRIGGER " + QuoteIdentifier(row[0].text) + " ON " +
+           TableName{row[1].text, row[2].text}.Quoted() + ";\n";
+  }
+  return sql;
+}
+
+std::string DropSql(db::Session& session, const std::vector<Oid>& functions,
+                    const std::vector<Oid>& logs) {
+  std::string sql = DropTriggersSql(session, functions);
+  const db::Result names = session.Query(
+      R"(
+SELECT format('DROP FUNCTION %I.%I();', n.nspname, p.proname)
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE p.oid = ANY ($1::oid[])
+ UNION ALL
+SELECT format('DROP TABLE %I.%I;', n.nspname, c.relname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid = ANY ($2::oid[]) AND c.relkind = 'r')",
+      {Value::Text(catalog::OidArray(functions)), Value::Text(catalog::OidArray(logs))});
+  for (const Row& row : names.rows) sql += row[0].text + "\n";
+  return sql;
+}
+
+// What a migration that died has left of the same tables.
+void DropLeftovers(db::Session& session, const std::vector<Oid>& watched) {
+  std::vector<Oid> functions;
+  std::vector<Oid> logs;
+  const db::Result found = session.Query(R"(
+SELECT to_regprocedure(format('understudy.capture_%s()', w.oid))::oid,
+       to_regclass(format('understudy.capture_%s', w.oid))::oid
+  FROM unnest($1::oid[]) AS w (oid))",
+                                         {Value::Text(catalog::OidArray(watched))});
+  for (const Row& row : found.rows) {
+    if (!row[0].is_null()) functions.push_back(static_cast<Oid>(row[0].AsInteger()));
+    if (!row[1].is_null()) logs.push_back(static_cast<Oid>(row[1].AsInteger()));
+  }
+  if (functions.empty() && logs.empty()) return;
+  const std::string sql = DropSql(session, functions, logs);
+  if (!sql.empty()) session.Execute(sql);
+}
+
+void CheckKey(const catalog::Table& table, const RowMapping& mapping) {
+  const bool usable =
+      std::any_of(table.keys.begin(), table.keys.end(),
+                  [&](const catalog::Key& key) { return key.columns == mapping.key; });
+  if (usable && mapping.key.size() == mapping.key_equals.size() &&
+      mapping.key.size() == mapping.mirror_key.size() &&
+      mapping.key.size() == mapping.mirror_equals.size()) {
+    return;
+  }
+  std::string columns;
+  for (const std::string& column : mapping.key) {
+    columns += (columns.empty() ? "" : ", ") + db::DisplayIdentifier(column);
+  }
+  throw Error(ErrorKind::kUnsupported,
+              table.name.Display() + " has no usable key" +
+                  (columns.empty() ? "" : " (" + columns + ")") +
+                  ": its writes cannot be captured; give it a unique key of NOT NULL columns");
+}
+
+struct Missing {
+  const CapturedTable* table;
+  Leaf leaf;
+};
+
+std::vector<Missing> FindMissing(db::Session& session, const std::vector<CapturedTable>& tables) {
+  std::map<Oid, const CapturedTable*> by_watched;
+  std::vector<Oid> functions;
+  for (const CapturedTable& table : tables) {
+    by_watched[table.watched] = &table;
+    functions.push_back(table.function);
+  }
+  // tgtype: row 1, insert 4, delete 8, update 16, truncate 32; before and instead are not set. No
+  // WHEN, no column list: whoever replaced ours by a narrower one is seen.
+  const db::Result found = session.Query(R"(
+SELECT tgrelid, tgfoid, count(*) FILTER (WHERE tgtype = 29), count(*) FILTER (WHERE tgtype = 32)
+  FROM pg_trigger
+ WHERE tgfoid = ANY ($1::oid[]) AND tgenabled = 'A' AND tgqual IS NULL AND tgattr::text = ''
+ GROUP BY tgrelid, tgfoid)",
+                                         {Value::Text(catalog::OidArray(functions))});
+  std::map<std::pair<Oid, Oid>, bool> whole;
+  for (const Row& row : found.rows) {
+    whole[{static_cast<Oid>(row[0].AsInteger()), static_cast<Oid>(row[1].AsInteger())}] =
+        row[2].AsInteger() > 0 && row[3].AsInteger() > 0;
+  }
+  std::vector<Missing> missing;
+  for (Leaf& leaf : Leaves(session, Watched(tables))) {
+    const CapturedTable* table = by_watched.at(leaf.root);
+    const auto it = whole.find({leaf.oid, table->function});
+    if (it == whole.end() || !it->second) missing.push_back({table, std::move(leaf)});
+  }
+  return missing;
+}
+
+}  // namespace
+
+void Install(db::Session& session, std::vector<CapturedTable>& tables) {
+  if (tables.empty()) return;
+  const std::vector<Oid> watched = Watched(tables);
+  LockAll(session, watched, "SHARE ROW EXCLUSIVE");
+  DropLeftovers(session, watched);
+  std::map<Oid, catalog::Table> facts;
+  for (catalog::Table& table : catalog::ReadTablesByOid(session, watched)) {
+    const Oid oid = table.oid;
+    facts.emplace(oid, std::move(table));
+  }
+  std::string sql;
+  for (const CapturedTable& table : tables) {
+    const auto it = facts.find(table.watched);
+    if (it == facts.end()) {
+      throw Error(ErrorKind::kMismatch, "the table with OID " + std::to_string(table.watched) +
+                                            " that is to be captured is gone");
+    }
+    CheckKey(it->second, table.mapping);
+    const TableName log = LogName(table.watched);
+    sql += LogSql(log, it->second, table.mapping);
+    sql += "CREATE FUNCTION " + log.Quoted() +
+           "() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "
+           "pg_temp AS " +
+           db::QuoteLiteral(FunctionBody(log, table.mapping)) + ";\n";
+  }
+  for (const Leaf& leaf : Leaves(session, watched)) {
+    sql += TriggerSql(leaf, LogName(leaf.root).Quoted());
+  }
+  During("install the triggers that capture writes", [&] { session.Execute(sql); });
+  for (CapturedTable& table : tables) {
+    const db::Result made =
+        session.Query("SELECT to_regclass($1)::oid, to_regprocedure($1 || '()')::oid",
+                      {Value::Text(LogName(table.watched).Quoted())});
+    table.log = static_cast<Oid>(made.rows.at(0).at(0).AsInteger());
+    table.function = static_cast<Oid>(made.rows.at(0).at(1).AsInteger());
+  }
+}
+
+void Repair(db::Session& session, const std::vector<CapturedTable>& tables) {
+  if (tables.empty()) return;
+  LockAll(session, Watched(tables), "SHARE ROW EXCLUSIVE");
+  std::string sql;
+  for (const Missing& missing : FindMissing(session, tables)) {
+    sql += DropTriggersSql(session, {missing.table->function}, {missing.leaf.oid});
+    sql += TriggerSql(missing.leaf, LogName(missing.table->watched).Quoted());
+  }
+  if (!sql.empty()) session.Execute(sql);
+}
+
+void Remove(db::Session& session, const std::vector<CapturedTable>& tables) {
+  std::vector<Oid> functions;
+  std::vector<Oid> logs;
+  for (const CapturedTable& table : tables) {
+    if (table.function != 0) functions.push_back(table.function);
+    if (table.log != 0) logs.push_back(table.log);
+  }
+  const std::string sql = DropSql(session, functions, logs);
+  if (!sql.empty()) session.Execute(sql);
+}
+
+std::vector<std::string> MissingTriggers(db::Session& session,
+                                         const std::vector<CapturedTable>& tables) {
+  std::vector<std::string> names;
+  for (const Missing& missing : FindMissing(session, tables)) {
+    names.push_back(missing.leaf.name.Display());
+  }
+  return names;
+}
+
+std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& tables) {
+  std::vector<Oid> logs;
+  for (const CapturedTable& table : tables) {
+    if (table.log != 0) logs.push_back(table.log);
+  }
+  return session
+      .Scalar(
+          "SELECT coalesce(sum(pg_total_relation_size(o)), 0)::bigint "
+          "FROM unnest($1::oid[]) AS l (o)",
+          {Value::Text(catalog::OidArray(logs))})
+      .AsInteger();
+}
+
+std::vector<std::int64_t> Pending(db::Session& session, const std::vector<CapturedTable>& tables,
+                                  std::int64_t at_most) {
+  constexpr std::size_t kTablesPerQuery = 200;
+  std::vector<std::int64_t> counts;
+  for (std::size_t begin = 0; begin < tables.size(); begin += kTablesPerQuery) {
+    std::string sql;
+    const std::size_t end = std::min(tables.size(), begin + kTablesPerQuery);
+    for (std::size_t i = begin; i < end; ++i) {
+      sql += (i == begin ? "SELECT " : ", ") +
+             std::string("(SELECT count(*) FROM (SELECT 1 FROM ONLY ") +
+             LogName(tables[i].watched).Quoted() + " LIMIT $1) AS x)";
+    }
+    const db::Result found = session.Query(sql, {Value::Integer(at_most)});
+    for (const Value& value : found.rows.at(0)) counts.push_back(value.AsInteger());
+  }
+  return counts;
+}
+
+}  // namespace understudy::capture

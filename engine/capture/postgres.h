@@ -1,0 +1,156 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/base/json.h"
+#include "engine/catalog/postgres.h"
+#include "engine/db/session.h"
+
+// Keeps a mirror of a table up to date by dirty keys. Triggers on the watched table append the keys
+// of the rows that were written to a log, and nothing else; Replay() reads the log, takes those
+// rows out of the mirror and puts in what the watched table has of them now.
+//
+// It does not know which side serves: the shadow mirrors main before a cutover, the backup mirrors
+// main after it.
+//
+//   {  // one short transaction
+//     Install(session, tables);             // waits for the writers; lock_timeout is the caller's
+//   }
+//   fill the mirrors from a snapshot taken AFTER that commit: InsertSql()
+//   loop {                                  // each in one transaction of REPEATABLE READ
+//     Replay(session, table, {});           // until nothing is pending
+//   }
+//   lock the watched tables; Replay(…, all); Remove()
+//
+// REQUIRES everywhere: a session with our settings (empty search_path). It must not be subject to
+// row security on the watched table: Replay() fails rather than see only some of the rows.
+namespace understudy::capture {
+
+using catalog::Oid;
+
+// What one column of the mirror gets.
+struct ColumnSource {
+  std::string column;
+  std::string expression;  // SQL over the watched row, whose columns stand there by their names
+  bool compared = true;    // false: gives another value each time, so that no comparison is of use
+  bool operator==(const ColumnSource&) const = default;
+};
+
+// How a row of the watched table becomes one of the mirror's.
+struct RowMapping {
+  // Columns that are not here get their defaults (generated ones are computed).
+  std::vector<ColumnSource> columns;
+  // A usable key of the watched table, and the columns of the mirror that hold the same values.
+  std::vector<std::string> key;
+  std::vector<std::string> mirror_key;
+  std::vector<std::string> key_equals;      // operators on the watched table: catalog::Key::equals
+  std::vector<std::string> mirror_equals;   // mirror's column ? watched's value
+  std::vector<std::string> mirror_collate;  // where the mirror's column has another; else ""
+  // Columns of the mirror that no comparison looks at: defaults.
+  std::vector<std::string> not_compared;
+
+  std::string InsertColumns() const;  // "a", "b": of the mirror
+  std::string SelectList() const;     // their expressions
+
+  Json ToJson() const;
+  static RowMapping FromJson(const Json& json);
+};
+
+// Both tables by OID: they may be moved and renamed meanwhile.
+struct CapturedTable {
+  Oid watched = 0;
+  Oid mirror = 0;
+  RowMapping mapping;
+  // Filled in by Install; 0 = not installed.
+  Oid log = 0;
+  Oid function = 0;
+
+  Json ToJson() const;  // for the journal
+  static CapturedTable FromJson(const Json& json);
+};
+
+// The schema of the logs and functions; it must exist.
+inline constexpr const char* kSchema = "understudy";
+inline constexpr const char* kRowTrigger = "understudy_capture";
+inline constexpr const char* kTruncateTrigger = "understudy_capture_truncate";
+
+// Makes logs, functions and triggers in the caller's transaction, and fills in their OIDs. Locks
+// all watched tables first (SHARE ROW EXCLUSIVE, one statement, by OID), so that whoever writes has
+// committed before, and everything later is logged. ENABLE ALWAYS, SECURITY DEFINER, on partitions
+// too. Error(kUnsupported) names a table without the key that the mapping says. Taken over from a
+// migration that died: what is there of the same watched table is made anew.
+void Install(db::Session& session, std::vector<CapturedTable>& tables);
+
+// Sets triggers where MissingTriggers() finds none (a partition that was attached, one that
+// somebody dropped or disabled), in the caller's transaction, with Install's locks. The table has
+// to be copied again: Recopy().
+void Repair(db::Session& session, const std::vector<CapturedTable>& tables);
+
+// Takes them away in the caller's transaction, found by OID; what is gone already is passed over.
+// It locks the watched tables (ACCESS EXCLUSIVE); production's rows are not touched.
+void Remove(db::Session& session, const std::vector<CapturedTable>& tables);
+
+// Whether every trigger of ours is there, on partitions too, and enabled ALWAYS: what is missing,
+// by name of table; empty = all is well.
+std::vector<std::string> MissingTriggers(db::Session& session,
+                                         const std::vector<CapturedTable>& tables);
+
+// Bytes of the logs with their indexes: to be held against limits.log_max_bytes.
+std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& tables);
+
+// Entries that wait, per table, in the order of `tables`; counts no further than `at_most` each.
+std::vector<std::int64_t> Pending(db::Session& session, const std::vector<CapturedTable>& tables,
+                                  std::int64_t at_most = 1000000);
+
+struct ReplayOptions {
+  // Log entries to take; a conflict among the mirror's unique keys makes it more. nullopt = all
+  // that are visible.
+  std::optional<std::int64_t> entries = 200000;
+  // Rows to find out one by one when the mirror refuses some.
+  int refused_at_most = 20;
+};
+
+// A row that the mirror does not take.
+struct RefusedRow {
+  db::TableName table;  // the watched one
+  Json key;             // {"id": "17"}
+  std::string why;      // the server's words
+  std::string code;     // its SQLSTATE
+};
+
+struct ReplayResult {
+  std::int64_t entries = 0;  // taken from the log
+  std::int64_t keys = 0;     // different ones among them
+  std::int64_t deleted = 0;  // rows of the mirror
+  std::int64_t inserted = 0;
+  bool truncated = false;  // the watched table or a partition of it was truncated meanwhile
+  bool more = false;       // `entries` was reached: there may be more
+  // These stay pending, and so does what was not looked at once `refused_at_most` was reached.
+  // Cutover must wait until somebody has mended them; a mended row is taken by the next replay.
+  std::vector<RefusedRow> refused;
+};
+
+// One batch of one table in the caller's transaction: REPEATABLE READ, or any other while the
+// watched tables are locked against writers. It takes visible entries, deletes those keys from the
+// mirror, inserts the present rows, deletes exactly those entries. It ends with all constraints
+// immediate, so that none is pending.
+// REQUIRES: the mirror's first copy has committed; no other replay of the same table runs; triggers
+// of users on the mirror are disabled, and no foreign key with an action points to it.
+// Errors as of db::Session; a row that is refused is none, see ReplayResult.
+ReplayResult Replay(db::Session& session, const CapturedTable& table,
+                    const ReplayOptions& options = {});
+
+// Fills the mirror anew, in the caller's transaction of REPEATABLE READ: takes all rows out, puts
+// the watched table's present rows in, deletes the visible entries. For a table whose fingerprint
+// has changed. Gives the rows.
+std::int64_t Recopy(db::Session& session, const CapturedTable& table);
+
+// INSERT INTO mirror (…) SELECT … FROM ONLY watched, for the first copy; `where` may restrict it by
+// columns of the watched table.
+std::string InsertSql(db::Session& session, const CapturedTable& table,
+                      const std::string& where = "");
+
+}  // namespace understudy::capture

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/capture/postgres.h"
+
+// What replay and comparison share: the statements' parts of one captured table. For this room
+// only.
+namespace understudy::capture {
+
+struct KeyColumn {
+  std::string log;      // its name in the log and in the batch: k1, k2, …
+  std::string type;     // of the log's column, with its collation
+  std::string watched;  // quoted
+  std::string mirror;   // quoted
+};
+
+struct TableSql {
+  db::TableName watched;
+  db::TableName mirror;
+  db::TableName log;
+  std::string from_watched;  // ONLY "public"."t" AS "t": as a mapping's expressions read it
+  std::string the_mirror;    // ONLY "shadow"."t"
+  std::string batch;         // pg_temp."understudy_keys_17"
+  std::vector<KeyColumn> key;
+  const RowMapping* mapping = nullptr;
+
+  // The names as they are now, in one query. Error(kMismatch) when one of the three is gone.
+  static TableSql Read(db::Session& session, const CapturedTable& table);
+
+  std::string KeyList(const std::string& alias = "") const;  // "b.k1, b.k2"
+  // Conditions that join by key; `keys` is the alias of the log or of a batch.
+  std::string WatchedIsKey(const std::string& keys) const;
+  std::string MirrorIsKey(const std::string& mirror, const std::string& keys) const;
+  std::string MirrorIsWatched(const std::string& mirror) const;
+  std::string WatchedAlias() const;  // quoted
+};
+
+// {"id": "17"} from the values of row[from…].
+Json KeyJson(const RowMapping& mapping, const db::Row& row, std::size_t from);
+
+}  // namespace understudy::capture

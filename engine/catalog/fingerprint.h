@@ -1,0 +1,49 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/base/json.h"
+#include "engine/catalog/postgres.h"
+
+namespace understudy::catalog {
+
+// What of a table must not change while its rows are being captured, because no row trigger would
+// see it: ALTER TYPE … USING, ATTACH and DETACH PARTITION, a trigger dropped or disabled
+// (hard-case 136). VACUUM FULL and TRUNCATE change `files` too.
+struct TableFingerprint {
+  std::string table;        // for people
+  std::string columns;      // number, name, type, not null, generated, identity of each
+  std::string files;        // relfilenode, of partitions too
+  std::string inheritance;  // parents and children with their bounds
+  std::string triggers;     // name, function, enabled state; of partitions too
+  bool operator==(const TableFingerprint&) const = default;
+};
+
+using Fingerprint = std::map<Oid, TableFingerprint>;  // a table that is gone is not in it
+
+// As the session's snapshot sees it; partitions belong to their root.
+Fingerprint ReadFingerprint(db::Session& session, const std::vector<Oid>& tables);
+
+struct FingerprintChange {
+  Oid table = 0;
+  std::string name;
+  bool gone = false;
+  bool columns = false;
+  bool files = false;
+  bool inheritance = false;
+  bool triggers = false;
+  // Whether rows may have changed unseen: the table is to be copied again. Only triggers: too,
+  // because writes were missed while ours was not there or not enabled.
+  std::string Text() const;  // "public.orders: its columns and its storage changed"
+};
+
+// What differs, by table; a table of `before` that is not in `now` is gone.
+std::vector<FingerprintChange> CompareFingerprints(const Fingerprint& before,
+                                                   const Fingerprint& now);
+
+Json ToJson(const Fingerprint& fingerprint);
+Fingerprint FingerprintFromJson(const Json& json);
+
+}  // namespace understudy::catalog
