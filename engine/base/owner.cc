@@ -15,6 +15,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/memory.h"
 
 namespace understudy {
 namespace fs = std::filesystem;
@@ -134,10 +135,12 @@ std::string ServerUser() {
   return "postgres";
 }
 
-OwnedFolder::OwnedFolder(std::string_view kind, std::string_view run_id, const std::string& user) {
-  std::string pattern = (Parent() / (std::string(kPrefix) + std::string(kind) + "-" +
-                                     std::to_string(::getpid()) + "-XXXXXX"))
-                            .string();
+OwnedFolder::OwnedFolder(std::string_view kind, std::string_view run_id, const std::string& user,
+                         const fs::path& parent) {
+  std::string pattern =
+      ((parent.empty() ? Parent() : parent) /
+       (std::string(kPrefix) + std::string(kind) + "-" + std::to_string(::getpid()) + "-XXXXXX"))
+          .string();
   if (::mkdtemp(pattern.data()) == nullptr) {
     throw Error(ErrorKind::kEnvironment,
                 "cannot make a temporary folder " + pattern + ": " + std::strerror(errno),
@@ -171,7 +174,7 @@ std::vector<FoundFolder> FindOwnedFolders() {
     if (const passwd* entry = ::getpwnam("postgres"); entry != nullptr) ours.insert(entry->pw_uid);
   }
   std::vector<FoundFolder> found;
-  for (const fs::path& parent : std::set<fs::path>{Parent(), "/tmp"}) {
+  for (const fs::path& parent : std::set<fs::path>{Parent(), "/tmp", MemoryFolderPath()}) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(parent, ignored)) {
       FoundFolder folder;

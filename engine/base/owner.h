@@ -39,13 +39,15 @@ const std::string& ThisBoot();
 // Error(kEnvironment): PostgreSQL refuses to run as root.
 std::string ServerUser();
 
-// A folder below the system's temporary folder that `clean` finds: its name holds our pid, a file
-// `owner` in it tells whose it is. Short enough for a unix socket. Removed with its content when
-// this value goes, unless kept.
+// A folder below the system's temporary folder (or in memory) that `clean` finds: its name holds
+// our pid, a file `owner` in it tells whose it is. Short enough for a unix socket. Removed with its
+// content when this value goes, unless kept.
 class OwnedFolder {
  public:
   // `kind`: "pg", "sqlite", "docker". `user`: "" = ours; the folder belongs to it, mode 0700.
-  OwnedFolder(std::string_view kind, std::string_view run_id, const std::string& user = "");
+  // `parent`: MemoryFolder()'s, or "" for the temporary folder.
+  OwnedFolder(std::string_view kind, std::string_view run_id, const std::string& user = "",
+              const std::filesystem::path& parent = "");
   ~OwnedFolder();
   OwnedFolder(const OwnedFolder&) = delete;
   OwnedFolder& operator=(const OwnedFolder&) = delete;
@@ -64,7 +66,7 @@ struct FoundFolder {
   std::string kind;
   Owner owner;
 };
-// Those of our user and of the server's, in the temporary folders.
+// Those of our user and of the server's, in the temporary folders and in memory.
 std::vector<FoundFolder> FindOwnedFolders();
 
 }  // namespace understudy

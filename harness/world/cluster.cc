@@ -14,6 +14,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/memory.h"
 #include "engine/base/process.h"
 #include "engine/base/redact.h"
 #include "engine/db/identifier.h"
@@ -63,33 +64,57 @@ bool WaitUntilGone(pid_t pid, milliseconds deadline) {
   return true;
 }
 
-struct SharedClusters {
+std::string NotTemplate(const std::string& key) {
+  return "ALTER DATABASE " + db::QuoteIdentifier(kTemplatePrefix + key.substr(0, 40)) +
+         " IS_TEMPLATE false";
+}
+
+// Whether somebody used ALTER SYSTEM; what initdb leaves there is comments.
+bool WasSet(const fs::path& data) {
+  std::ifstream file(data / "postgresql.auto.conf");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty() && line[0] != '#') return true;
+  }
+  return false;
+}
+
+struct Clusters {
   // What this one's end needs must be made before it, so that it ends after it.
-  SharedClusters() {
+  Clusters() {
     Redact("");
-    log::Debug("shared servers: none yet");
+    log::Debug("servers: none yet");
     db::FindBinaries();
     ThisBoot();
   }
   std::mutex mutex;
-  std::map<int, std::shared_ptr<Cluster>> by_major;
+  std::map<std::pair<int, DataIn>, std::vector<std::shared_ptr<Cluster>>> of;  // major, where
 };
 
-SharedClusters& TheShared() {
-  static SharedClusters shared;
-  return shared;
+Clusters& TheClusters() {
+  static Clusters clusters;
+  return clusters;
 }
+
+// A power cut would lose it anyway, and a checkpoint costs nothing here: WAL is not to pile up.
+constexpr const char* kWalInMemory = "512MB";
 
 }  // namespace
 
-Cluster::Cluster(const db::Binaries& binaries, const ProvisionOptions& options)
-    : binaries_(binaries), user_(ServerUser()), folder_("pg", options.run_id, user_) {}
+Cluster::Cluster(const db::Binaries& binaries, DataIn where, const fs::path& parent,
+                 const ProvisionOptions& options)
+    : binaries_(binaries),
+      user_(ServerUser()),
+      where_(where),
+      folder_("pg", options.run_id, user_, parent) {}
 
 std::shared_ptr<Cluster> Cluster::Start(const db::Binaries& binaries, const std::string& key,
-                                        bool own, const ProvisionOptions& options) {
-  std::shared_ptr<Cluster> cluster(new Cluster(binaries, options));
-  cluster->contents_ =
-      TakeData(binaries, key, !own, cluster->folder_.path() / "data", cluster->user_);
+                                        bool own, DataIn where, const ProvisionOptions& options) {
+  const fs::path parent = where == DataIn::kMemory ? MemoryFolderPath() : fs::path();
+  std::shared_ptr<Cluster> cluster(new Cluster(binaries, where, parent, options));
+  cluster->taken_ =
+      TakeData(binaries, key, !own, where, cluster->folder_.path() / "data", cluster->user_);
+  cluster->contents_ = cluster->taken_.contents;
+  if (!cluster->contents_.roles.empty()) cluster->roles_of_[key] = cluster->contents_.roles;
   std::string conf;
   const auto set = [&](const char* name, const std::string& value) {
     conf += std::string(name) + " = '" + value + "'\n";
@@ -101,7 +126,9 @@ std::shared_ptr<Cluster> Cluster::Start(const db::Binaries& binaries, const std:
   set("fsync", "off");
   set("full_page_writes", "off");
   set("synchronous_commit", "on");
-  set("max_wal_size", "4GB");  // a checkpoint in the middle of a load measures the disk, not SQL
+  // A checkpoint in the middle of a load measures the disk, not SQL.
+  set("max_wal_size", where == DataIn::kMemory ? kWalInMemory : "4GB");
+  if (where == DataIn::kMemory) set("min_wal_size", "32MB");
   set("lc_messages", "C");
   set("cluster_name", "understudy");
   WriteFileWhole(cluster->folder_.path() / "data" / "understudy.conf", conf);
@@ -109,20 +136,53 @@ std::shared_ptr<Cluster> Cluster::Start(const db::Binaries& binaries, const std:
   return cluster;
 }
 
-std::shared_ptr<Cluster> Cluster::Shared(const db::Binaries& binaries, const std::string& key,
-                                         const ProvisionOptions& options) {
-  SharedClusters& shared = TheShared();
-  const std::lock_guard lock(shared.mutex);
-  std::shared_ptr<Cluster>& cluster = shared.by_major[binaries.major];
-  if (cluster && cluster->Postmaster() == 0) cluster.reset();  // somebody killed it
-  if (!cluster) cluster = Start(binaries, key, false, options);
-  return cluster;
+std::shared_ptr<Cluster> Cluster::For(const db::Binaries& binaries, const std::string& key,
+                                      DataIn where, const ProvisionOptions& options) {
+  Clusters& clusters = TheClusters();
+  const std::lock_guard lock(clusters.mutex);
+  auto& all = clusters.of[{binaries.major, where}];
+  std::erase_if(all, [](const auto& cluster) {
+    return cluster->Postmaster() == 0 || cluster->Spoiled();  // 0: somebody killed it
+  });
+  const std::string scenario = options.run_id + "/" + options.scenario;
+  std::shared_ptr<Cluster> found;
+  for (const auto& cluster : all) {
+    if (cluster->Take(scenario, key)) found = cluster;
+    if (found) break;
+  }
+  if (!found) {
+    found = Start(binaries, key, false, where, options);
+    found->Take(scenario, key);
+    all.push_back(found);
+  }
+  // Its own count of leases holds it for the scenario; this result counts as one.
+  return {found.get(), [found](Cluster* cluster) { cluster->LeaseEnds(); }};
 }
 
-void Cluster::EndShared() {
-  SharedClusters& shared = TheShared();
-  const std::lock_guard lock(shared.mutex);
-  shared.by_major.clear();
+bool Cluster::Take(const std::string& scenario, const std::string& key) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (leases_ > 0 && scenario_ != scenario) return false;
+    if (leases_ == 0 && (dirty_ || kept_ || !MayServe(contents_, key))) return false;
+    scenario_ = scenario;
+    if (leases_++ > 0) return true;
+  }
+  janitor_.Wait();  // nothing of the scenario before
+  const std::lock_guard lock(mutex_);
+  if (!dirty_) return true;
+  --leases_;
+  return false;
+}
+
+bool Cluster::Spoiled() const {
+  const std::lock_guard lock(mutex_);
+  return leases_ == 0 && dirty_;
+}
+
+void Cluster::EndIdle() {
+  Clusters& clusters = TheClusters();
+  const std::lock_guard lock(clusters.mutex);
+  clusters.of.clear();
 }
 
 Cluster::~Cluster() {
@@ -131,6 +191,13 @@ Cluster::~Cluster() {
     return;
   }
   if (!up_) return;
+  if (where_ == DataIn::kMemory && !changed_) {
+    janitor_.Forget();
+    End(SIGQUIT);  // the original of its data lies in the cache
+    TouchData(taken_, contents_);
+    return;
+  }
+  janitor_.Wait();
   const bool tidy = Tidy();
   End(tidy ? SIGINT : SIGQUIT);
   if (!tidy || contents_.templates.empty() || Postmaster() != 0) return;
@@ -141,7 +208,11 @@ Cluster::~Cluster() {
   std::ofstream(data / "postgresql.auto.conf", std::ios::trunc);
   fs::remove(data / "log", ignored);
   fs::remove(data / "understudy.conf", ignored);
-  ReturnData(binaries_, data, contents_);
+  // What was taken is in it too, unless it had to make room for a template with roles.
+  const bool whole = std::ranges::all_of(taken_.contents.templates, [&](const auto& before) {
+    return contents_.templates.contains(before.first);
+  });
+  ReturnData(binaries_, data, contents_, where_, whole ? taken_.copied_from : fs::path());
 }
 
 void Cluster::Launch(const std::function<bool()>& stop) {
@@ -240,21 +311,48 @@ void Cluster::LeaseBegins() {
   ++leases_;
 }
 
+void Cluster::Discard(const std::string& database) noexcept {
+  try {
+    janitor_.Later([this, database] {
+      if (DropDatabase(Maintenance(), database)) return;
+      const std::lock_guard lock(mutex_);
+      dirty_ = true;
+    });
+  } catch (const std::exception&) {  // its thread could not be started
+    DropDatabase(Maintenance(), database);
+  }
+}
+
 void Cluster::LeaseEnds() noexcept {
   const std::lock_guard lock(mutex_);
-  if (--leases_ > 0 || kept_ || !building_.empty()) return;
+  if (--leases_ > 0 || kept_) return;
   try {
-    DropRoles(*db::Connect(Maintenance()));
-  } catch (const std::exception&) {  // Tidy() notices what is left
+    janitor_.Later([this] {
+      bool clean = !WasSet(folder_.path() / "data");
+      try {
+        DropRoles(*db::Connect(Maintenance()));
+      } catch (const std::exception&) {
+        clean = false;
+      }
+      const std::lock_guard dirty_lock(mutex_);
+      dirty_ = dirty_ || !clean;
+    });
+  } catch (const std::exception&) {
+    dirty_ = true;
   }
 }
 
 // Roles belong to the whole cluster: those that a scenario made must not meet the next one.
 void Cluster::DropRoles(db::Session& session) const {
+  std::set<std::string> needed;
+  {
+    const std::lock_guard lock(mutex_);
+    needed = contents_.roles;
+  }
   const auto roles = session.Query(
       "SELECT rolname FROM pg_roles WHERE rolname <> 'postgres' AND rolname !~ '^pg_'");
   for (const db::Row& row : roles.rows) {
-    if (contents_.roles.contains(row[0].text)) continue;
+    if (needed.contains(row[0].text)) continue;
     session.Execute("DROP ROLE " + db::QuoteIdentifier(row[0].text));
   }
 }
@@ -276,7 +374,9 @@ std::string Cluster::Template(const std::string& key,
     building_.erase(key);
     if (roles != nullptr) {
       contents_.templates[key] = UtcNow();
+      changed_ = true;
       contents_.roles.insert(roles->begin(), roles->end());
+      if (!roles->empty()) roles_of_[key] = *roles;
     }
     built_.notify_all();
   };
@@ -317,15 +417,21 @@ bool Cluster::Tidy() noexcept {
   try {
     const db::Endpoint maintenance = Maintenance();
     const auto session = db::Connect(maintenance);
+    if (!roles_of_.empty()) {  // see MayServe
+      const auto& [key, roles] = *roles_of_.begin();
+      std::map<std::string, std::string> only = {{key, contents_.templates.at(key)}};
+      for (const auto& [other, used] : contents_.templates) {
+        if (other != key) session->Execute(NotTemplate(other));
+      }
+      contents_ = {std::move(only), roles};
+    }
     std::vector<std::pair<std::string, std::string>> by_use;  // when, key
     for (const auto& [key, used] : contents_.templates) by_use.emplace_back(used, key);
     std::sort(by_use.rbegin(), by_use.rend());
     const std::string oldest = FormatUtc(std::chrono::system_clock::now() - kTemplateAge);
     for (std::size_t i = 0; i < by_use.size(); ++i) {
       if (i < kTemplates && by_use[i].first >= oldest) continue;
-      session->Execute("ALTER DATABASE " +
-                       db::QuoteIdentifier(kTemplatePrefix + by_use[i].second.substr(0, 40)) +
-                       " IS_TEMPLATE false");
+      session->Execute(NotTemplate(by_use[i].second));
       contents_.templates.erase(by_use[i].second);
     }
     std::set<std::string> stay = {"postgres", "template0", "template1"};

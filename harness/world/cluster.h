@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -9,6 +10,7 @@
 
 #include "engine/base/owner.h"
 #include "engine/db/binaries.h"
+#include "harness/world/janitor.h"
 #include "harness/world/pool.h"
 #include "harness/world/server.h"
 
@@ -20,14 +22,17 @@ namespace understudy::harness {
 // Its data directory comes from the pool and goes back there.
 class Cluster final : public PostgresServer {
  public:
-  // `key`: the template that is wanted first. `own`: for one scenario alone.
+  // `key`: the template that is wanted first. `own`: for one database (and its clones) alone.
   static std::shared_ptr<Cluster> Start(const db::Binaries& binaries, const std::string& key,
-                                        bool own, const ProvisionOptions& options);
-  // The one that all scenarios of this process share; started with the first call. Any thread.
-  static std::shared_ptr<Cluster> Shared(const db::Binaries& binaries, const std::string& key,
-                                         const ProvisionOptions& options);
-  // Ends the shared ones that nobody uses any more (they end with the process otherwise).
-  static void EndShared();
+                                        bool own, DataIn where, const ProvisionOptions& options);
+  // The one that serves the scenario of `options` already, else one that no scenario uses now and
+  // that MayServe() `key`, else a new one: roles belong to a whole cluster, so no two scenarios
+  // have the same one at the same time. It is reserved until the result and all leases are gone.
+  // Any thread.
+  static std::shared_ptr<Cluster> For(const db::Binaries& binaries, const std::string& key,
+                                      DataIn where, const ProvisionOptions& options);
+  // Ends those that nobody uses (they end with the process otherwise).
+  static void EndIdle();
 
   ~Cluster() override;
 
@@ -37,6 +42,7 @@ class Cluster final : public PostgresServer {
   void Restart(const std::string& how) override;
   std::string HowToConnect(const std::string& database) const override;
   void Keep() override;
+  void Discard(const std::string& database) noexcept override;
   void LeaseBegins() override;
   void LeaseEnds() noexcept override;
 
@@ -46,7 +52,10 @@ class Cluster final : public PostgresServer {
                        const std::function<void(const db::Endpoint&)>& build);
 
  private:
-  Cluster(const db::Binaries& binaries, const ProvisionOptions& options);
+  Cluster(const db::Binaries& binaries, DataIn where, const std::filesystem::path& parent,
+          const ProvisionOptions& options);
+  bool Spoiled() const;  // nobody uses it, and nobody else may
+  bool Take(const std::string& scenario, const std::string& key);
   void Launch(const std::function<bool()>& stop);
   pid_t Postmaster() const;  // 0 when it does not run
   void End(int signal) const;
@@ -56,14 +65,21 @@ class Cluster final : public PostgresServer {
 
   db::Binaries binaries_;
   std::string user_;
+  DataIn where_;
   OwnedFolder folder_;
+  TakenData taken_;
+  mutable std::mutex mutex_;  // all that follows but up_
   Contents contents_;
-  std::mutex mutex_;  // contents_, building_, leases_, kept_
+  std::map<std::string, std::set<std::string>> roles_of_;  // key → what its template made
   std::condition_variable built_;
   std::set<std::string> building_;  // keys
+  std::string scenario_;            // whose it is while leases_ > 0
   int leases_ = 0;
+  bool changed_ = false;  // templates were made that the cache has not
+  bool dirty_ = false;    // something of a scenario could not be removed
   bool kept_ = false;
   bool up_ = false;
+  Janitor janitor_;  // last: its chores use the rest
 };
 
 // Ends a cluster whose data lies in `folder`, if it runs. For what killed runs left.

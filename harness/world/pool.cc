@@ -13,6 +13,7 @@
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 #include "engine/base/log.h"
+#include "engine/base/memory.h"
 #include "engine/base/owner.h"
 #include "engine/base/process.h"
 
@@ -30,9 +31,9 @@ fs::path Folder(const db::Binaries& binaries) {
 
 class FileLock {
  public:
-  explicit FileLock(const fs::path& file)
+  explicit FileLock(const fs::path& file, int how = LOCK_EX)
       : fd_(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-    if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0) {
+    if (fd_ < 0 || ::flock(fd_, how) != 0) {
       throw Error(ErrorKind::kEnvironment,
                   "cannot lock " + file.string() + ": " + std::strerror(errno));
     }
@@ -97,6 +98,8 @@ Contents ReadContents(const fs::path& entry) {
   return contents;
 }
 
+const char* Prefix(DataIn where) { return where == DataIn::kMemory ? "small-" : "kept-"; }
+
 struct Kept {
   fs::path path;
   Contents contents;
@@ -104,11 +107,11 @@ struct Kept {
 };
 
 // Those that can be trusted, the one used last first; the others are removed.
-std::vector<Kept> FindKept(const fs::path& folder) {
+std::vector<Kept> FindKept(const fs::path& folder, DataIn where) {
   std::vector<Kept> all;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    if (entry.path().filename().string().rfind("kept-", 0) != 0) continue;
+    if (entry.path().filename().string().rfind(Prefix(where), 0) != 0) continue;
     try {
       if (!SameBoot(entry.path())) {
         fs::remove_all(entry.path(), ignored);
@@ -133,7 +136,7 @@ fs::path Base(const db::Binaries& binaries, const std::string& user) {
   std::error_code ignored;
   fs::remove_all(base, ignored);
   // initdb's user cannot reach our cache; it works in a folder of its own.
-  const OwnedFolder scratch("init", "", user);
+  const OwnedFolder scratch("init", "", user, MemoryFolder().value_or(""));
   const fs::path data = scratch.path() / "data";
   Run({(binaries.folder / "initdb").string(), "--no-sync", "-A", "trust", "-U", "postgres", "-E",
        "UTF8", "--locale", "C.UTF-8", "-D", data.string()},
@@ -149,63 +152,104 @@ fs::path Base(const db::Binaries& binaries, const std::string& user) {
   return base / "data";
 }
 
+// Renamed first: a run that wants it either has it whole or not at all.
+void Remove(const fs::path& folder, const fs::path& entry) {
+  std::error_code failed;
+  const fs::path old = folder / Unique("taken-");
+  fs::rename(entry, old, failed);
+  if (!failed) fs::remove_all(old, failed);
+}
+
+// A copy that another run removes meanwhile would lack files and not say so.
+fs::path CopyLock(const fs::path& folder) { return folder / "copying"; }
+
+void WriteContents(const fs::path& entry, const Contents& contents) {
+  Json json;
+  json["templates"] = Json::object();
+  for (const auto& [key, used] : contents.templates) json["templates"][key] = used;
+  json["roles"] = contents.roles;
+  WriteFileWhole(entry / "contents.json", ToText(json));
+}
+
+bool Take(const db::Binaries& binaries, const Kept& kept, DataIn where, const fs::path& to) {
+  std::error_code ignored;
+  if (where == DataIn::kMemory) {
+    try {
+      const FileLock lock(CopyLock(Folder(binaries)), LOCK_SH);
+      Run({"cp", "-a", (kept.path / "data").string(), to.string()}, "", "/");
+      return true;
+    } catch (const std::exception& error) {
+      log::Debug("a kept data directory cannot be copied: " + std::string(error.what()));
+      fs::remove_all(to, ignored);
+      return false;
+    }
+  }
+  const fs::path ours = Folder(binaries) / Unique("taken-");
+  std::error_code taken_by_another;
+  fs::rename(kept.path, ours, taken_by_another);
+  if (taken_by_another) return false;
+  try {
+    Move(ours / "data", to);
+  } catch (const std::exception& error) {
+    log::Debug("a kept data directory cannot be used: " + std::string(error.what()));
+    fs::remove_all(ours, ignored);
+    return false;
+  }
+  fs::remove_all(ours);
+  return true;
+}
+
 }  // namespace
 
-Contents TakeData(const db::Binaries& binaries, const std::string& key, bool any,
-                  const fs::path& to, const std::string& user) {
-  std::vector<Kept> kept = FindKept(Folder(binaries));
+bool MayServe(const Contents& contents, const std::string& key) {
+  return contents.roles.empty() ||
+         (contents.templates.size() == 1 && contents.templates.contains(key));
+}
+
+TakenData TakeData(const db::Binaries& binaries, const std::string& key, bool any, DataIn where,
+                   const fs::path& to, const std::string& user) {
+  std::vector<Kept> kept = FindKept(Folder(binaries), where);
   std::stable_partition(kept.begin(), kept.end(),
                         [&](const Kept& k) { return k.contents.templates.contains(key); });
   for (const Kept& candidate : kept) {
     if (!any && !candidate.contents.templates.contains(key)) continue;
-    std::error_code taken_by_another;
-    const fs::path ours = Folder(binaries) / Unique("taken-");
-    fs::rename(candidate.path, ours, taken_by_another);
-    if (taken_by_another) continue;
-    try {
-      Move(ours / "data", to);
-    } catch (const std::exception& error) {
-      log::Debug("a kept data directory cannot be used: " + std::string(error.what()));
-      std::error_code ignored;
-      fs::remove_all(ours, ignored);
-      continue;
-    }
-    fs::remove_all(ours);
-    return candidate.contents;
+    if (!MayServe(candidate.contents, key) || !Take(binaries, candidate, where, to)) continue;
+    return {candidate.contents, where == DataIn::kMemory ? candidate.path : fs::path()};
   }
   const fs::path base = Base(binaries, user);
   Run({"cp", "-a", "--reflink=auto", base.string(), to.string()}, "", "/");
   return {};
 }
 
-void ReturnData(const db::Binaries& binaries, const fs::path& from,
-                const Contents& contents) noexcept {
+void TouchData(const TakenData& taken, const Contents& contents) noexcept {
+  try {
+    if (!taken.copied_from.empty() && fs::exists(taken.copied_from / "boot")) {
+      WriteContents(taken.copied_from, contents);
+    }
+  } catch (const std::exception&) {  // it is only about which is dropped first
+  }
+}
+
+void ReturnData(const db::Binaries& binaries, const fs::path& from, const Contents& contents,
+                DataIn where, const fs::path& instead_of) noexcept {
   try {
     const fs::path folder = Folder(binaries);
     const fs::path partial = folder / Unique("partial-");
     fs::create_directories(partial);
     try {
       Move(from, partial / "data");
-      Json json;
-      json["templates"] = Json::object();
-      for (const auto& [key, used] : contents.templates) json["templates"][key] = used;
-      json["roles"] = contents.roles;
-      WriteFileWhole(partial / "contents.json", ToText(json));
+      WriteContents(partial, contents);
       WriteFileWhole(partial / "boot", ThisBoot());
-      fs::rename(partial, folder / Unique("kept-"));
+      fs::rename(partial, folder / Unique(Prefix(where)));
     } catch (...) {
       std::error_code ignored;
       fs::remove_all(partial, ignored);
       throw;
     }
-    const std::vector<Kept> all = FindKept(folder);
-    for (std::size_t i = kKeptPerVersion; i < all.size(); ++i) {
-      // Renamed first: a run that wants it either has it whole or not at all.
-      std::error_code failed;
-      const fs::path old = folder / Unique("taken-");
-      fs::rename(all[i].path, old, failed);
-      if (!failed) fs::remove_all(old, failed);
-    }
+    const FileLock lock(CopyLock(folder));
+    if (!instead_of.empty()) Remove(folder, instead_of);
+    const std::vector<Kept> all = FindKept(folder, where);
+    for (std::size_t i = kKeptPerVersion; i < all.size(); ++i) Remove(folder, all[i].path);
   } catch (const std::exception&) {  // a cache that cannot be kept costs time, nothing else
   }
 }

@@ -7,8 +7,8 @@
 #include "engine/base/file.h"
 #include "engine/db/binaries.h"
 #include "engine/db/session.h"
-#include "harness/world/cluster.h"
 #include "harness/world/copy.h"
+#include "harness/world/server.h"
 
 namespace understudy::harness {
 namespace fs = std::filesystem;
@@ -105,74 +105,6 @@ FixtureContext ContextFor(const DatabaseSpec& spec, const ProvisionOptions& opti
   return context;
 }
 
-std::string WhyNotLocal(const DatabaseSpec& spec) {
-  if (spec.image) return "the image " + *spec.image + " needs a container engine";
-  const auto server = db::FindServer(spec.version);
-  if (!server) {
-    const std::string major = spec.version ? std::to_string(*spec.version) : "";
-    return "no PostgreSQL " + (major.empty() ? "server" : major + " server") +
-           " is installed here (looked in /usr/lib/postgresql and PATH): install the package "
-           "postgresql" +
-           (major.empty() ? "" : "-" + major);
-  }
-  for (const std::string& extension : spec.extensions) {
-    if (!db::HasExtension(*server, extension)) {
-      return "the extension " + extension + " is not installed for PostgreSQL " + server->version +
-             ": install its package (postgresql-" + std::to_string(server->major) + "-…)";
-    }
-  }
-  return "";
-}
-
-std::unique_ptr<Lease> ProvisionLocal(const DatabaseSpec& spec, const ProvisionOptions& options) {
-  if (const std::string why = WhyNotLocal(spec); !why.empty()) {
-    throw Error(ErrorKind::kEnvironment, why);
-  }
-  const db::Binaries binaries = *db::FindServer(spec.version);
-  const std::string key = IsEmpty(spec) ? "" : ContentKey(spec, binaries.version);
-  std::shared_ptr<Cluster> cluster;
-  SplitSettings settings;
-  bool own = options.needs_power;
-  if (!own) {
-    cluster = Cluster::Shared(binaries, key, options);
-    settings = Split(cluster->Maintenance(), spec.settings);
-    own = !settings.server.empty();  // the other scenarios must not feel them
-  }
-  if (own) {
-    cluster = Cluster::Start(binaries, key, true, options);
-    settings = Split(cluster->Maintenance(), spec.settings);
-    ApplyServerSettings(*cluster, settings.server);
-  }
-  const auto make = [&] {
-    const db::Endpoint maintenance = cluster->Maintenance();
-    const std::string name = NewDatabaseName(options.scenario + "_" + spec.name);
-    try {
-      if (key.empty()) {
-        CreateDatabase(maintenance, name, "");
-        Fill(spec, maintenance.WithDatabase(name), options);
-      } else {
-        CreateDatabase(maintenance, name, cluster->Template(key, [&](const db::Endpoint& database) {
-          Fill(spec, database, options);
-        }));
-      }
-      ApplyDatabaseSettings(maintenance, name, settings.database);
-    } catch (...) {
-      DropDatabase(maintenance, name);
-      throw;
-    }
-    return MakePostgresLease(cluster, name, own);
-  };
-  try {
-    return make();
-  } catch (const Error& error) {
-    // Roles belong to the whole cluster: another fixture's may have the same name.
-    if (own || error.code() != "42710") throw;
-  }
-  own = true;
-  cluster = Cluster::Start(binaries, key, true, options);
-  return make();
-}
-
 std::unique_ptr<Lease> Provision(const DatabaseSpec& spec, const ProvisionOptions& options) {
   return During("database " + spec.name, [&]() -> std::unique_ptr<Lease> {
     if (spec.version && *spec.version < db::kOldestMajor) {
@@ -194,7 +126,5 @@ std::unique_ptr<Lease> Provision(const DatabaseSpec& spec, const ProvisionOption
     }
   });
 }
-
-void EndServers() { Cluster::EndShared(); }
 
 }  // namespace understudy::harness

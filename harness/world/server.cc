@@ -73,9 +73,7 @@ class PostgresLease final : public Lease, public Power {
     server_->LeaseBegins();
   }
   ~PostgresLease() override {
-    if (!kept_ && !DropDatabase(server_->Maintenance(), database_)) {
-      log::Debug("the database " + database_ + " could not be dropped; its server goes anyway");
-    }
+    if (!kept_) server_->Discard(database_);
     server_->LeaseEnds();
   }
 
@@ -106,6 +104,10 @@ class PostgresLease final : public Lease, public Power {
 };
 
 }  // namespace
+
+void PostgresServer::Discard(const std::string& database) noexcept {
+  DropDatabase(Maintenance(), database);
+}
 
 void CopyDatabaseProperties(db::Session& source, const std::string& from, db::Session& target,
                             const std::string& name) {

@@ -21,6 +21,8 @@ class PostgresServer {
   virtual void Restart(const std::string& how) = 0;  // fast | immediate | kill
   virtual std::string HowToConnect(const std::string& database) const = 0;
   virtual void Keep() = 0;
+  // Drops a database that nobody needs any more, now or soon.
+  virtual void Discard(const std::string& database) noexcept;
   // A lease of one of its databases began or ended.
   virtual void LeaseBegins() {}
   virtual void LeaseEnds() noexcept {}

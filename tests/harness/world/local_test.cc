@@ -8,6 +8,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/memory.h"
 #include "engine/base/owner.h"
 #include "engine/base/process.h"
 #include "engine/db/session.h"
@@ -19,6 +20,21 @@ namespace {
 
 using ::testing::HasSubstr;
 using understudy::testing::Required;
+
+// A cache of its own for each test, in memory where there is room: initdb writes a thousand files.
+class Cache {
+ public:
+  Cache() : path_(MemoryFolder().value_or(std::filesystem::temp_directory_path())) {
+    std::string pattern = (path_ / "us-world-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder " + pattern);
+    path_ = pattern;
+  }
+  ~Cache() { std::filesystem::remove_all(path_); }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
 
 class LocalWorld : public ::testing::Test {
  protected:
@@ -43,7 +59,7 @@ class LocalWorld : public ::testing::Test {
     return db::Connect(lease.endpoint())->Scalar(sql).TextOr("NULL");
   }
 
-  TemporaryFolder cache_{"us-world"};
+  Cache cache_;
   DatabaseSpec spec_;
   ProvisionOptions options_;
 };
@@ -186,6 +202,74 @@ TEST_F(LocalWorld, RolesOfTwoFixturesDoNotClash) {
   const auto two = Provision(spec_, options_);
   EXPECT_EQ(Ask(*one, "SELECT count(*) FROM pg_class WHERE relname = 'a'"), "1");
   EXPECT_EQ(Ask(*two, "SELECT count(*) FROM pg_class WHERE relname = 'b'"), "1");
+}
+
+TEST_F(LocalWorld, ScenariosSideBySideMayMakeTheSameRole) {
+  const auto one = Provision(spec_, options_);
+  ProvisionOptions others = options_;
+  others.scenario = "another";
+  const auto two = Provision(spec_, others);
+  for (const auto* lease : {&one, &two}) {
+    db::Connect((*lease)->endpoint())
+        ->Execute("CREATE ROLE app; CREATE TABLE public.t (); ALTER TABLE public.t OWNER TO app");
+  }
+  const auto second_database = Provision(spec_, options_);  // of the same scenario: one server
+  EXPECT_EQ(second_database->endpoint().Setting("host"), one->endpoint().Setting("host"));
+  EXPECT_EQ(Ask(*second_database, "SELECT count(*) FROM pg_roles WHERE rolname = 'app'"), "1");
+}
+
+TEST_F(LocalWorld, ARoleThatAFixtureNeedsIsNotMetByAnotherScenario) {
+  const auto roles = [&](const Lease& lease) {
+    return Ask(lease, "SELECT count(*) FROM pg_roles WHERE rolname = 'app'");
+  };
+  for (const bool from_the_cache : {false, true}) {
+    Fixture("CREATE ROLE app; CREATE TABLE a (id int); ALTER TABLE a OWNER TO app;");
+    const auto host = [&] {
+      const auto with_role = Provision(spec_, options_);
+      EXPECT_EQ(roles(*with_role), "1");
+      return with_role->endpoint().Setting("host");
+    }();
+    if (from_the_cache) EndServers();
+    ProvisionOptions others = options_;
+    others.scenario = "another";
+    Fixture("CREATE TABLE b (id int);");
+    const auto without = Provision(spec_, others);
+    EXPECT_NE(without->endpoint().Setting("host"), host);
+    EXPECT_EQ(roles(*without), "0");
+    db::Connect(without->endpoint())->Execute("CREATE ROLE app");
+  }
+}
+
+TEST_F(LocalWorld, AServerIsUsedAgainWhenItsScenarioIsOverUnlessItWasSet) {
+  std::string host;
+  {
+    const auto lease = Provision(spec_, options_);
+    host = lease->endpoint().Setting("host");
+    db::Connect(lease->endpoint())->Execute("CREATE ROLE app");
+  }
+  ProvisionOptions others = options_;
+  others.scenario = "another";
+  {
+    const auto lease = Provision(spec_, others);
+    EXPECT_EQ(lease->endpoint().Setting("host"), host);
+    EXPECT_EQ(Ask(*lease, "SELECT count(*) FROM pg_roles WHERE rolname = 'app'"), "0");
+    db::Connect(lease->endpoint())->Execute("ALTER SYSTEM SET work_mem = '77MB'");
+  }
+  EXPECT_NE(Provision(spec_, options_)->endpoint().Setting("host"), host);
+}
+
+TEST_F(LocalWorld, SmallDatabasesLieInMemoryUnlessTheirDurabilityIsRehearsed) {  // hard-case 147
+  if (!MemoryFolder()) GTEST_SKIP() << "no room in memory, or TMPDIR is set";
+  const std::string memory = MemoryFolderPath();
+  const auto lies_in = [&](const Lease& lease) {
+    const std::string host = lease.endpoint().Setting("host");
+    return host.rfind(memory + "/", 0) == 0 ? "memory" : "disk";
+  };
+  EXPECT_STREQ(lies_in(*Provision(spec_, options_)), "memory");
+  spec_.settings = {{"fsync", true}};
+  const auto durable = Provision(spec_, options_);
+  EXPECT_STREQ(lies_in(*durable), "disk");
+  EXPECT_EQ(Ask(*durable, "SHOW fsync"), "on");
 }
 
 TEST_F(LocalWorld, ABrokenFixtureNamesItsFileAndLeavesNothing) {
