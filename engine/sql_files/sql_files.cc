@@ -161,8 +161,14 @@ std::vector<core::PlanStatement> StatementsOf(const core::Spec& spec) {
   const Given given = Read(spec);
   const db::Engine engine = spec.Target().engine();
   std::vector<core::PlanStatement> all;
+  const auto check = [&](const std::optional<Script>& script) {  // told now, not when it is needed
+    if (script) db::SplitScript(script->text, engine, DisplayOf(spec, script->file));
+  };
+  check(given.group_down);
   for (std::size_t i = given.begin; i < given.end; ++i) {
     const Version& version = given.versions[i];
+    check(version.down);
+    check(version.verify);
     if (!version.up) continue;
     const std::string display = DisplayOf(spec, version.up->file);
     const auto statements = db::SplitScript(version.up->text, engine, display);

@@ -3,36 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <iostream>
-#include <map>
 #include <memory>
 
 #include "engine/base/error.h"
 #include "engine/core/registry.h"
+#include "harness/cli/scripts.h"
 #include "harness/cli/selection.h"
 
 namespace understudy::cli {
 namespace {
-
-// What the user's own files hold. The databases of a rehearsal do not exist yet, so names stand
-// for empty endpoints: only their engine is asked.
-std::vector<core::PlanStatement> StatementsOf(const harness::Scenario& scenario,
-                                              const core::Registry& registry) {
-  std::map<std::string, db::Endpoint> databases;
-  for (const harness::DatabaseSpec& database : scenario.databases) {
-    databases.emplace(database.name, database.engine == "sqlite" ? db::Endpoint::Sqlite("plan")
-                                                                 : db::Endpoint::Postgres({}));
-  }
-  std::vector<core::PlanStatement> all;
-  for (const auto& [name, document] : scenario.migrations) {
-    const core::Spec spec = core::Spec::Parse(document, name, scenario.file.parent_path(),
-                                              scenario.file.string(), registry, databases);
-    const core::StrategyInfo& info = registry.Find(spec.strategy);
-    if (!info.statements) continue;
-    const auto statements = info.statements(spec);
-    all.insert(all.end(), statements.begin(), statements.end());
-  }
-  return all;
-}
 
 std::string StepLine(const harness::StepSpec& step) {
   std::string line = step.verb;
@@ -76,6 +55,7 @@ void PrintScenario(const harness::Scenario& scenario, const core::Registry& regi
 int Plan(const Program& program, const Selection& selection) {
   const Selected selected = Select(program, selection);
   const core::Registry registry = AllStrategies();
+  SplitScripts(selected.scenarios);
   if (program.json) {
     Json scenarios = Json::array();
     for (const harness::Scenario& scenario : selected.scenarios) {

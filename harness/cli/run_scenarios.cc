@@ -15,6 +15,7 @@
 #include "engine/base/file.h"
 #include "engine/base/redact.h"
 #include "harness/cli/progress.h"
+#include "harness/cli/scripts.h"
 #include "harness/run/judge.h"
 #include "harness/run/runner.h"
 #include "harness/world/world.h"
@@ -142,6 +143,7 @@ reports::ScenarioReport NotRun(const Task& task) {
 
 RunDone RunScenarios(const Program& program, const std::vector<harness::Scenario>& scenarios,
                      const RunSettings& settings) {
+  SplitScripts(scenarios);  // a wrong one is told before anything starts
   RunDone done;
   done.folder = MakeRunFolder(settings);
   const auto started = SteadyClock::now();

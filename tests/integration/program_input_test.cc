@@ -157,6 +157,33 @@ TEST(ProgramInput, WrongUseIs64) {
   EXPECT_EQ(ReadFile(w.At("full/file")), "x");
 }
 
+TEST(ProgramInput, AScriptThatDoesNotSplitIs65AtItsLineBeforeAnythingStarts) {
+  const Workspace w;
+  const Json good = SmallScenario(w, "good");
+  const std::string first = w.WriteJson("a.json", good);
+  const std::string wrong =
+      w.Write("wrong.sql", "-- one\nSELECT 1;\n\nINSERT INTO orders (note) VALUES ('x);\n");
+  const auto refused = [&](const std::string& what, const Json& scenario) {
+    const std::string second = w.WriteJson("b.json", scenario);
+    const Outcome outcome = w.Run({"run", first, second, "--out", w.At("out")});
+    EXPECT_EQ(outcome.exit_status, 65) << what << Said(outcome);
+    EXPECT_THAT(outcome.err, HasSubstr("wrong.sql:4")) << what;
+    EXPECT_FALSE(fs::exists(w.At("out"))) << what;  // nor did the good one run
+  };
+  Json scenario = SmallScenario(w, "bad");
+  scenario["migration"]["up"] = wrong;
+  refused("up", scenario);
+  scenario = SmallScenario(w, "bad");
+  scenario["migration"]["down"] = wrong;
+  refused("down", scenario);
+  scenario = SmallScenario(w, "bad");
+  scenario["databases"]["main"]["fixture"].push_back(wrong);
+  refused("fixture", scenario);
+  scenario = SmallScenario(w, "bad");
+  scenario["steps"] = {{{"exec", {{"on", "main"}, {"file", wrong}}}}};
+  refused("exec", scenario);
+}
+
 TEST(ProgramInput, NothingFoundIs2) {
   const Workspace w;
   w.Write("folder/other.json", "{\"tables\": {}}");
