@@ -17,6 +17,7 @@ struct CopySession::State {
   std::unique_ptr<PGcancel, void (*)(PGcancel*)> cancel{nullptr, PQfreeCancel};
   std::optional<internal::PgDriver> driver;
   ServerFacts facts;
+  std::unique_ptr<Session> view;
 
   internal::PgDriver& Alive() {
     if (driver->broken()) {
@@ -54,6 +55,43 @@ CopySession::CopySession(const Endpoint& endpoint, const SessionOptions& options
 }
 
 CopySession::~CopySession() = default;
+
+class CopySession::View : public Session {
+ public:
+  explicit View(CopySession& session) : session_(session) {}
+  Result Query(std::string_view sql, const Params& params) override {
+    return session_.Execute(sql, params);
+  }
+  void Execute(std::string_view sql) override { session_.Execute(sql); }
+  void ForEachRow(std::string_view sql, const Params&,
+                  const std::function<void(const Row&)>&) override {
+    throw Error(ErrorKind::kInternal,
+                "a COPY session reads no rows by cursor: " + std::string(sql));
+  }
+  Result QueryPrepared(std::string_view sql, const Params& params) override {
+    return session_.Execute(sql, params);
+  }
+  void Begin(Isolation isolation, bool read_only, bool) override {
+    session_.Begin(isolation, read_only);
+  }
+  void Commit() override { session_.Commit(); }
+  void Rollback() noexcept override { session_.Rollback(); }
+  bool InTransaction() const override {
+    return PQtransactionStatus(session_.state_->connection.get()) != PQTRANS_IDLE;
+  }
+  void Cancel() noexcept override { session_.Cancel(); }
+  const ServerFacts& Server() const override { return session_.Server(); }
+  int BackendPid() const override { return session_.BackendPid(); }
+  std::vector<std::string> TakeNotices() override { return {}; }
+
+ private:
+  CopySession& session_;
+};
+
+Session& CopySession::AsSession() {
+  if (!state_->view) state_->view = std::make_unique<View>(*this);
+  return *state_->view;
+}
 
 Result CopySession::Execute(std::string_view sql, const Params& params) {
   return state_->Alive().Run(sql, params);
@@ -159,6 +197,8 @@ bool CopyOut::Read(std::string& bytes, std::size_t enough) {
 }
 
 std::int64_t CopyOut::rows() const { return session_.state_->driver->copied_rows(); }
+
+std::int64_t CopyOut::rows_so_far() const { return session_.state_->driver->copy_messages(); }
 
 void AppendCopyText(std::string& to, const Value& value) {
   if (value.is_null()) {

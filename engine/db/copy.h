@@ -45,9 +45,14 @@ class CopySession {
   int BackendPid() const;
   const ServerFacts& Server() const;
 
+  // The same connection, for code that takes a Session (a journal): what it does stands in the
+  // transaction that is open here. It lives as long as this value; it reads no rows by cursor.
+  Session& AsSession();
+
  private:
   friend class CopyIn;
   friend class CopyOut;
+  class View;
   struct State;
   std::unique_ptr<State> state_;
 };
@@ -87,6 +92,8 @@ class CopyOut {
   bool Read(std::string& bytes, std::size_t enough = std::size_t{256} << 10U);
   // REQUIRES: Read() has given false.
   std::int64_t rows() const;
+  // Rows read so far; binary's header and trailer may count as one each.
+  std::int64_t rows_so_far() const;
 
  private:
   CopySession& session_;

@@ -311,6 +311,7 @@ void PgDriver::AbortCopyIn(const char* reason) noexcept {
 
 void PgDriver::StartCopyOut(std::string_view sql) {
   copied_rows_ = 0;
+  copy_messages_ = 0;
   StartCopy(sql, PGRES_COPY_OUT);
 }
 
@@ -321,6 +322,7 @@ bool PgDriver::GetCopy(std::string& into, std::size_t enough) {
     if (got > 0) {
       into.append(row, static_cast<std::size_t>(got));
       PQfreemem(row);
+      ++copy_messages_;
     } else if (got == 0) {
       Wait(For::kReading);
       if (PQconsumeInput(connection_) == 0) ThrowLost();

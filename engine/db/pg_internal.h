@@ -53,6 +53,8 @@ class PgDriver {
   // Appends whole rows to `into` until it holds `enough` bytes; false at the end of the data.
   bool GetCopy(std::string& into, std::size_t enough);
   std::int64_t copied_rows() const { return copied_rows_; }
+  // Messages of the COPY … TO STDOUT so far: one per row, and binary's header and trailer.
+  std::int64_t copy_messages() const { return copy_messages_; }
 
  private:
   enum class For { kReading, kWriting };
@@ -69,6 +71,7 @@ class PgDriver {
   bool broken_ = false;
   bool committing_ = false;
   std::int64_t copied_rows_ = 0;
+  std::int64_t copy_messages_ = 0;
 };
 
 }  // namespace understudy::db::internal

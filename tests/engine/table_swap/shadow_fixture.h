@@ -1,0 +1,115 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/core/context.h"
+#include "engine/core/journal.h"
+#include "engine/db/session.h"
+#include "engine/table_swap/post_data.h"
+#include "engine/table_swap/row_copy.h"
+#include "engine/table_swap/scratch.h"
+#include "engine/table_swap/shadow_schema.h"
+#include "engine/table_swap/shared_types.h"
+#include "tests/support/server.h"
+
+namespace understudy::table_swap {
+
+// A source and a target, and the steps of prepare that build the shadow, without a migration.
+class ShadowTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    NEED_POSTGRES();
+    source = std::make_unique<understudy::testing::Database>();
+    target = std::make_unique<understudy::testing::Database>();
+    spec.id = "shadow-test-" + target->endpoint().Setting("dbname");
+    request.migration_id = spec.id;
+    request.epoch = 1;
+    request.target = target->endpoint();
+    request.source = source->endpoint();
+    request.settings.from_source = true;
+    request.settings.schemas = {"public"};
+  }
+  void TearDown() override {
+    if (target) Scratch(context, request).Drop();
+  }
+
+  // For migrations by SQL: no source, every table preserved.
+  void FromSql(const std::string& sql);
+
+  void Both(std::string_view sql) const {
+    source->Run(sql);
+    target->Run(sql);
+  }
+  SetDecision Decide() {
+    const auto fresh = source->Connect();
+    const auto production = target->Connect();
+    return DecideSet(*fresh, *production, request.settings);
+  }
+  // Scratch, set, labels, schema: what comes before the rows.
+  SetDecision BuildSchema() {
+    const auto session = target->Connect();
+    core::Journal journal(*session, spec.id);
+    journal.Create();
+    journal.Save({"table-swap", "digest", core::State::kPreparing, request.epoch, {}});
+    Scratch scratch(context, request);
+    scratch.Make();
+    SetDecision decision;
+    {
+      const auto fresh = db::Connect(scratch.endpoint());
+      decision = DecideSet(*fresh, *session, request.settings);
+    }
+    if (!decision.refused.empty()) return decision;
+    AppendLabels(*session, decision, request);
+    scratch.MoveSet(decision);
+    const auto builder = target->Connect();
+    db::Transaction transaction(*builder);
+    BuildShadowSchema(context, scratch, *builder, request);
+    transaction.Commit();
+    return decision;
+  }
+  CopiedRows Copy(const SetDecision& decision) {
+    std::vector<db::TableName> tables;
+    for (const SetTable& table : decision.tables) {
+      if (!table.preserved && !table.partitioned) tables.push_back(table.name);
+    }
+    return CopyRows(context, request, tables);
+  }
+  // All of it.
+  SetDecision Build() {
+    SetDecision decision = BuildSchema();
+    if (!decision.refused.empty()) return decision;
+    Copy(decision);
+    const Scratch scratch(context, request);
+    BuildPostData(context, scratch, request);
+    FinishShadow(context, scratch, request);
+    return decision;
+  }
+  std::string Value(const understudy::testing::Database& database, std::string_view sql) const {
+    return database.Connect()->Scalar(sql).TextOr("NULL");
+  }
+  // "why" of the refusal whose object holds `object`; "" = none.
+  static std::string RefusalOf(const SetDecision& decision, const std::string& object) {
+    for (const core::PlanRefusal& refusal : decision.refused) {
+      if (refusal.object.find(object) != std::string::npos) return refusal.why;
+    }
+    return "";
+  }
+  static std::vector<std::string> Names(const std::vector<Movable>& objects) {
+    std::vector<std::string> names;
+    for (const Movable& object : objects) names.push_back(object.Display());
+    return names;
+  }
+
+  std::unique_ptr<understudy::testing::Database> source;
+  std::unique_ptr<understudy::testing::Database> target;
+  core::Spec spec;
+  core::Context context{spec, nullptr, {}, true};
+  ShadowRequest request;
+};
+
+}  // namespace understudy::table_swap
