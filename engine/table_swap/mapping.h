@@ -20,6 +20,7 @@ struct TableMapping {
   std::vector<std::string> defaults;  // new columns that get their default
   std::vector<std::string> dropped;   // old columns that have no successor
   bool same_shape = false;            // every column arrives as it is
+  std::map<std::string, std::string> sql_types;  // new columns by expression → their type
 };
 
 // `session`: the target, where the casts and the old types are; it is only read. `old_table` is
