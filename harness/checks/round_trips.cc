@@ -9,6 +9,7 @@
 #include "harness/checks/facts.h"
 #include "harness/checks/probes.h"
 #include "harness/checks/standard.h"
+#include "harness/checks/swaps.h"
 #include "harness/snapshot/snapshot.h"
 
 namespace understudy::harness {
@@ -200,8 +201,11 @@ class Moved final : public RoundTrip {
  public:
   std::string_view id() const override { return "moved"; }
   std::optional<std::string> DoesNotApply(const Evidence& evidence) const override {
-    if (HasEvidence(evidence, id()) || Copies(evidence)) return std::nullopt;
-    return "the strategy moves no tables";
+    if (HasEvidence(evidence, id())) return std::nullopt;
+    if (!Copies(evidence)) return "the strategy moves no tables";
+    const Swaps swaps(evidence);
+    if (!swaps.empty() && swaps.services().empty()) return "nothing was swapped";
+    return std::nullopt;
   }
   reports::Verdict Judge(const Evidence& evidence) const override {
     Findings findings;

@@ -49,12 +49,12 @@ class RunBuilder {
     return Event(end_ms, "step", ended);
   }
   RunBuilder& TakeSnapshot(const std::string& name, const std::vector<CatalogObject>& objects,
-                           double t_ms = 1) {
+                           double t_ms = 1, const std::string& database = "main") {
     Snapshot snapshot;
     snapshot.engine = "postgres";
     snapshot.objects = objects;
-    StoreSnapshot(folder(), name, "main", snapshot.ToJson());
-    return Event(t_ms, "snapshot", {{"name", name}, {"database", "main"}, {"rows", 3}});
+    StoreSnapshot(folder(), name, database, snapshot.ToJson());
+    return Event(t_ms, "snapshot", {{"name", name}, {"database", database}, {"rows", 3}});
   }
   RunBuilder& Compared(const std::string& use, const std::vector<TableComparison>& tables,
                        CompareResult result = CompareResult::kEqual) {
