@@ -365,6 +365,9 @@ class PgSession final : public Session {
       const std::string state = StateOfText(e.what());
       if (!state.empty()) return Error(KindOfState(state), Trimmed(e.what()), state);
       return lost(e.what());
+    } catch (const pqxx::insufficient_privilege& e) {  // libpqxx 6 gives it no SQLSTATE
+      if (!connection_->is_open()) return lost(e.what());
+      return Error(KindOfState("42501"), Trimmed(e.what()), "42501");
     } catch (const pqxx::sql_error& e) {
       std::string state(e.sqlstate());
       if (!connection_->is_open()) return lost(e.what());

@@ -94,6 +94,28 @@ TEST(PgSession, SerializationFailureIsAConflictWithItsState) {
   EXPECT_EQ(error.code(), "40001");
 }
 
+// libpqxx 6 gives refused rights no SQLSTATE: they were taken for a lost connection.
+TEST(PgSession, RefusedRightsAreNoLostConnection) {
+  NEED_POSTGRES();
+  const testing_database database;
+  const auto session = database.Connect();
+  session->Execute(
+      "CREATE TABLE public.t (a int); ALTER TABLE public.t ENABLE ROW LEVEL SECURITY;"
+      "GRANT USAGE ON SCHEMA public TO PUBLIC; GRANT SELECT ON public.t TO PUBLIC;"
+      "SET row_security = off; SET ROLE pg_monitor");
+  for (const char* refused :
+       {"SELECT * FROM public.t", "DELETE FROM public.t", "DROP TABLE public.t"}) {
+    try {
+      session->Query(refused);
+      ADD_FAILURE() << refused;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kConstraint) << refused;
+      EXPECT_EQ(error.code(), "42501") << refused;
+    }
+  }
+  EXPECT_EQ(session->Scalar("SELECT 1").text, "1");
+}
+
 TEST(PgSession, ALostConnectionIsAnErrorAndNeverASilentReconnect) {
   NEED_POSTGRES();
   const testing_database database;
