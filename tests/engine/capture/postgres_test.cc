@@ -62,5 +62,178 @@ TEST(CapturePostgres, RemoveLeavesNothing) {
   database.Run("INSERT INTO public.orders VALUES (777, 'x', 'x')");
 }
 
+// hard-case 15: an entry taken twice, or one for a row that is there already, changes nothing.
+TEST(CapturePostgres, AKeyAppliedTwiceIsHarmless) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kOrders);
+  Mirrored mirrored(database, {"orders"});
+  mirrored.Start();
+  const std::string log = catalog::NameOf(mirrored.session(), mirrored.tables()[0].log)->Quoted();
+  database.Run("INSERT INTO " + log + " (k1) VALUES (1), (1), (2), (999)");
+  const ReplayResult result = mirrored.ReplayOne(0);
+  EXPECT_EQ(result.entries, 4);
+  EXPECT_EQ(result.keys, 3);
+  EXPECT_EQ(mirrored.Difference(0), "");
+}
+
+// hard-case 19
+TEST(CapturePostgres, TakesMoreThanOneBatchToTheEnd) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kOrders);
+  Mirrored mirrored(database, {"orders"});
+  mirrored.Start();
+  database.Run("UPDATE public.orders SET note = 'again'");
+  ReplayResult first = mirrored.ReplayOne(0, {.entries = 30});
+  EXPECT_EQ(first.entries, 30);
+  EXPECT_TRUE(first.more);
+  EXPECT_EQ(mirrored.PendingNow(), 70);
+  const auto results = mirrored.ReplayAll({.entries = 30});
+  EXPECT_EQ(results.size(), 4U);
+  EXPECT_EQ(mirrored.Difference(0), "");
+}
+
+TEST(CapturePostgres, AReplayThatIsRolledBackLosesNoEntry) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kOrders);
+  Mirrored mirrored(database, {"orders"});
+  mirrored.Start();
+  database.Run("UPDATE public.orders SET note = 'x' WHERE id <= 10");
+  {
+    db::Transaction given_up(mirrored.session(), db::Isolation::kRepeatableRead);
+    Replay(mirrored.session(), mirrored.tables()[0]);
+  }
+  EXPECT_EQ(mirrored.PendingNow(), 10);
+  mirrored.ReplayAll();
+  EXPECT_EQ(mirrored.Difference(0), "");
+}
+
+// hard-case 11
+TEST(CapturePostgres, ARefusedRowStaysPendingAndNothingElseDoes) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kOrders);
+  database.Run("ALTER TABLE mirror.orders ADD CHECK (note <> 'bad')");
+  Mirrored mirrored(database, {"orders"});
+  mirrored.Start();
+  database.Run("UPDATE public.orders SET note = 'fine' WHERE id <= 50");
+  database.Run("UPDATE public.orders SET note = 'bad' WHERE id IN (17, 44)");  // is not held up
+  for (int again = 0; again < 2; ++again) {
+    const ReplayResult result = mirrored.ReplayOne(0, {.entries = 20});
+    ASSERT_EQ(result.refused.size(), 2U);
+    EXPECT_EQ(result.refused[0].table.Display(), "public.orders");
+    EXPECT_EQ(result.refused[0].key, Json({{"id", "17"}}));
+    EXPECT_EQ(result.refused[0].code, "23514");
+    EXPECT_THAT(result.refused[0].why, ::testing::HasSubstr("orders_note_check"));
+    EXPECT_EQ(mirrored.PendingNow(), 2);
+  }
+  const MirrorComparison others = mirrored.Compare(0);  // the pending keys left out
+  EXPECT_TRUE(others.equal);
+  EXPECT_EQ(others.watched_rows, 98);
+  database.Run("UPDATE public.orders SET note = 'mended' WHERE note = 'bad'");
+  EXPECT_TRUE(mirrored.ReplayOne(0).refused.empty());
+  EXPECT_EQ(mirrored.PendingNow(), 0);
+  EXPECT_EQ(mirrored.Difference(0), "");
+}
+
+TEST(CapturePostgres, LooksForNoMoreRefusedRowsThanAskedFor) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kOrders);
+  database.Run("ALTER TABLE mirror.orders ADD CHECK (note <> 'bad')");
+  Mirrored mirrored(database, {"orders"});
+  mirrored.Start();
+  database.Run("UPDATE public.orders SET note = 'bad'");
+  const ReplayResult result = mirrored.ReplayOne(0, {.refused_at_most = 3});
+  EXPECT_EQ(result.refused.size(), 3U);
+  EXPECT_EQ(mirrored.PendingNow(), 100);
+  database.Run("UPDATE public.orders SET note = 'good'");
+  mirrored.ReplayAll();
+  EXPECT_EQ(mirrored.Difference(0), "");
+}
+
+// hard-case 20: what production holds makes us give up, not production wait.
+TEST(CapturePostgres, InstallGivesUpWhenALockIsNotToBeHad) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kOrders);
+  Mirrored mirrored(database, {"orders"});
+  const auto writer = database.Connect({.settings = db::Settings::kUsers});
+  writer->Begin();
+  writer->Execute("UPDATE public.orders SET note = 'held' WHERE id = 1");
+  mirrored.session().Execute("SET lock_timeout = '100ms'");
+  try {
+    db::Transaction transaction(mirrored.session());
+    Install(mirrored.session(), mirrored.tables());
+    FAIL() << "it did not wait for the writer";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kConflict);
+  }
+  writer->Commit();
+  mirrored.Start();
+  EXPECT_EQ(mirrored.Difference(0), "");
+}
+
+TEST(CapturePostgres, InstallMakesAnewWhatADeadMigrationLeft) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kOrders);
+  Mirrored mirrored(database, {"orders"});
+  mirrored.Start();
+  database.Run("UPDATE public.orders SET note = 'x' WHERE id = 1");
+  const auto dead = mirrored.tables();
+  database.Run("TRUNCATE mirror.orders");
+  mirrored.Start();
+  EXPECT_NE(mirrored.tables()[0].log, dead[0].log);
+  EXPECT_EQ(mirrored.PendingNow(), 0);
+  database.Run("UPDATE public.orders SET note = 'y' WHERE id = 1");
+  EXPECT_EQ(mirrored.PendingNow(), 1);
+  mirrored.ReplayAll();
+  EXPECT_EQ(mirrored.Difference(0), "");
+}
+
+TEST(CapturePostgres, RefusesATableWithoutAKeyByName) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(
+      "CREATE TABLE public.loose (a int); CREATE SCHEMA mirror;"
+      "CREATE TABLE mirror.loose (a int)");
+  Mirrored mirrored(database, {"loose"});
+  try {
+    mirrored.Start();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("public.loose"));
+  }
+}
+
+// The mirror may be moved and renamed: it is known by its OID.
+TEST(CapturePostgres, GoesOnAfterTablesWereMoved) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(kOrders);
+  Mirrored mirrored(database, {"orders"});
+  mirrored.Start();
+  database.Run(
+      "CREATE SCHEMA elsewhere; ALTER TABLE mirror.orders SET SCHEMA elsewhere;"
+      "ALTER TABLE public.orders RENAME TO \"Or ders\";"
+      "UPDATE public.\"Or ders\" SET note = 'moved' WHERE id < 9");
+  EXPECT_EQ(CapturedTable::FromJson(mirrored.tables()[0].ToJson()).ToJson(),
+            mirrored.tables()[0].ToJson());
+  mirrored.tables()[0] = CapturedTable::FromJson(mirrored.tables()[0].ToJson());
+  mirrored.ReplayAll();
+  EXPECT_EQ(mirrored.Difference(0), "");
+  database.Run("DROP TABLE elsewhere.orders");
+  try {
+    mirrored.ReplayOne(0);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kMismatch);
+  }
+}
+
 }  // namespace
 }  // namespace understudy::capture
