@@ -112,12 +112,50 @@ std::vector<std::pair<db::TableName, char>> Targets(const Stage& stage, const st
   return targets;
 }
 
+// A hot row's counter must rise by the clients' updates alone, and its note say who was last: what
+// a trigger of the table may set is replaced by a column that no trigger names.
+void KeepCountersFromTriggers(Stage& stage, const std::vector<Trigger>& triggers) {
+  for (const Trigger& trigger : triggers) {
+    if (trigger.operations.find('u') == std::string::npos) continue;
+    TablePlan& plan = *stage.plans[trigger.table];
+    const std::string body = Lower(WithoutComments(trigger.body));
+    const auto named = [&](std::size_t column) {
+      const std::string name = Lower(plan.table.columns[column].name);
+      for (auto at = body.find(name); at != std::string::npos; at = body.find(name, at + 1)) {
+        const auto part_of_word = [&](std::size_t i) {
+          return i < body.size() && (std::isalnum(static_cast<unsigned char>(body[i])) != 0 ||
+                                     body[i] == '_' || static_cast<unsigned char>(body[i]) >= 0x80);
+        };
+        if ((at == 0 || !part_of_word(at - 1)) && !part_of_word(at + name.size())) return true;
+      }
+      return false;
+    };
+    const auto replace = [&](int& chosen, bool (*fits)(const SchemaColumn&), int other) {
+      if (chosen < 0 || !named(static_cast<std::size_t>(chosen))) return;
+      chosen = -1;
+      for (const std::size_t i : plan.updatable) {
+        const SchemaColumn& column = plan.table.columns[i];
+        const bool checked = std::ranges::any_of(plan.table.checks, [&](const SchemaCheck& check) {
+          return std::ranges::find(check.columns, column.name) != check.columns.end();
+        });
+        if (!checked && fits(column) && !named(i) && static_cast<int>(i) != other) {
+          chosen = static_cast<int>(i);
+          return;
+        }
+      }
+    };
+    replace(plan.counter, IsInteger, plan.note);
+    replace(plan.note, IsText, plan.counter);
+  }
+}
+
 }  // namespace
 
-std::vector<SideEffect> ReadTriggers(const Stage& stage, db::Session& session) {
+std::vector<SideEffect> ReadTriggers(Stage& stage, db::Session& session) {
   const std::vector<Trigger> triggers = stage.engine == db::Engine::kPostgres
                                             ? PostgresTriggers(stage, session)
                                             : SqliteTriggers(stage, session);
+  KeepCountersFromTriggers(stage, triggers);
   std::vector<SideEffect> effects;
   const auto add = [&](const SideEffect& effect) {
     const bool known = std::any_of(effects.begin(), effects.end(), [&](const SideEffect& e) {

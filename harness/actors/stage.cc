@@ -9,16 +9,6 @@ namespace {
 
 constexpr int kNoteLength = 40;
 
-bool IsInteger(const SchemaColumn& column) {
-  return column.base_type == "int2" || column.base_type == "int4" || column.base_type == "int8" ||
-         column.base_type == "integer";
-}
-
-bool IsText(const SchemaColumn& column) {
-  return (column.base_type == "text" || column.base_type == "varchar") &&
-         (column.max_length < 0 || column.max_length >= kNoteLength);
-}
-
 // Whether there are enough values that every row of a long run has its own.
 bool HasManyValues(const SchemaColumn& column) {
   static const std::set<std::string> kWide = {
@@ -213,6 +203,16 @@ void PlanChanges(const Schema& schema, TablePlan& plan) {
 }
 
 }  // namespace
+
+bool IsInteger(const SchemaColumn& column) {
+  return column.base_type == "int2" || column.base_type == "int4" || column.base_type == "int8" ||
+         column.base_type == "integer";
+}
+
+bool IsText(const SchemaColumn& column) {
+  return (column.base_type == "text" || column.base_type == "varchar") &&
+         (column.max_length < 0 || column.max_length >= kNoteLength);
+}
 
 std::string TablePlan::Returning() const {
   std::string list;

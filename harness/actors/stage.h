@@ -23,6 +23,10 @@ struct ForeignKeyPlan {
   bool nullable = true;
 };
 
+// What a hot row can count in, and sign with.
+bool IsInteger(const SchemaColumn& column);
+bool IsText(const SchemaColumn& column);
+
 // What one table allows its writers.
 struct TablePlan {
   explicit TablePlan(SchemaTable its) : table(std::move(its)), maker(table) {}
@@ -108,7 +112,8 @@ struct SideEffect {
   char does;  // i u d
 };
 // What triggers do beside the row itself, from their text, those of triggers that they fire too.
-std::vector<SideEffect> ReadTriggers(const Stage& stage, db::Session& session);
+// Takes columns that a trigger names away from what hot rows count and sign with.
+std::vector<SideEffect> ReadTriggers(Stage& stage, db::Session& session);
 // Takes from the plans what a ledger could not follow: writes that change other rows.
 void AvoidSideEffects(Stage& stage, const std::vector<SideEffect>& effects);
 

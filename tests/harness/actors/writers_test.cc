@@ -175,6 +175,22 @@ TEST(Sabotage, ALostRowAChangedColumnAndACountersLossShow) {
   EXPECT_THAT(stand.Differences(), Contains(HasSubstr("counter")));
 }
 
+// A trigger that counts as well would make every shared row look as if somebody wrote it in secret.
+TEST(Writers, AColumnThatATriggerSetsIsNotWhatSharedRowsCountIn) {
+  const SqliteFile sqlite;
+  sqlite.Run(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, changes INTEGER NOT NULL DEFAULT 0, name TEXT,"
+      " hits INTEGER NOT NULL DEFAULT 0);"
+      "CREATE TRIGGER counts AFTER UPDATE ON t BEGIN"
+      " UPDATE t SET changes = changes + 1 WHERE id = NEW.id; END;"
+      "INSERT INTO t(id, name) VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e')");
+  Stand stand(sqlite.endpoint());
+  stand.Run(stand.Spec("writers", 2, {{"hot_share", 0.8}}), 0.5);
+  Observe(stand.context, {});
+  EXPECT_GT(stand.Count("SELECT count(*) FROM writes WHERE hot = 1 AND counter LIKE '%hits%'"), 0);
+  EXPECT_THAT(stand.Differences(), IsEmpty());
+}
+
 // hard-case 115
 TEST(Writers, AKilledBackendLeavesUnknownWritesAndTheClientGoesOn) {
   NEED_POSTGRES();
