@@ -36,7 +36,6 @@ std::unique_ptr<db::Session> OpenStore(const fs::path& file) {
   db::SessionOptions options;
   options.create = true;
   auto session = db::Connect(db::Endpoint::Sqlite(file), options);
-  session->Query("PRAGMA journal_mode = WAL");
   session->Execute("PRAGMA synchronous = OFF");
   return session;
 }
@@ -121,8 +120,16 @@ void EvidenceWriter::NotChecked(std::string_view what, std::string_view why) {
 
 std::unique_ptr<db::Session> CreateLedger(const fs::path& folder) {
   auto session = OpenStore(folder / "ledger.sqlite");
+  session->Query("PRAGMA journal_mode = WAL");
   session->Execute(kLedgerTables);
   return session;
+}
+
+void FinishLedger(db::Session& session) noexcept {
+  try {
+    session.Query("PRAGMA journal_mode = DELETE");
+  } catch (const std::exception&) {  // readable all the same
+  }
 }
 
 void StoreSnapshot(const fs::path& folder, const std::string& name, const std::string& database,

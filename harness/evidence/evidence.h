@@ -78,9 +78,12 @@ class Evidence {
 };
 
 // Creates ledger.sqlite / snapshots.sqlite in `folder` with their tables (README.md has them) and
-// opens them for writing: WAL, synchronous off (they outlive a kill of the process, not of the
-// machine).
+// opens them for writing: synchronous off (they outlive a kill of the process, not of the
+// machine), the ledger in WAL mode until it is finished.
 std::unique_ptr<db::Session> CreateLedger(const std::filesystem::path& folder);
+// One file again: who reads it later, and may not write there, leaves nothing beside it.
+// REQUIRES: nobody else has it open.
+void FinishLedger(db::Session& session) noexcept;
 void StoreSnapshot(const std::filesystem::path& folder, const std::string& name,
                    const std::string& database, const Json& snapshot);
 
