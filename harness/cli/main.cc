@@ -14,9 +14,9 @@ namespace understudy::cli {
 namespace {
 
 using AddVerb = void (*)(CLI::App&, Program&);
-constexpr AddVerb kVerbs[] = {AddDemo,   AddTry,     AddRun,        AddPlan,    AddList,
-                              AddJudge,  AddCompare, AddSnapshot,   AddMigrate, AddCodegen, AddSchema,
-                              AddDoctor, AddClean,   AddCompletion, AddEngine};
+constexpr AddVerb kVerbs[] = {AddDemo,   AddTry,     AddRun,      AddPlan,       AddList,
+                              AddJudge,  AddCompare, AddSnapshot, AddMigrate,    AddCodegen,
+                              AddSchema, AddDoctor,  AddClean,    AddCompletion, AddEngine};
 
 volatile std::sig_atomic_t signals_seen = 0;
 
@@ -48,6 +48,26 @@ int ExitOf(const Error& error) {
   }
 }
 
+// Why the arguments name no verb; empty when they do, or ask for --help or the like.
+std::string NoVerb(const CLI::App& app, int argc, char** argv) {
+  std::string verbs;
+  std::string given;
+  for (int i = 1; i < argc && given.empty(); ++i) {
+    const std::string argument = argv[i];
+    if (!argument.starts_with("-")) {
+      given = argument;
+    } else if (argument != "--verbose") {
+      return "";
+    }
+  }
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (verb->get_name() == given) return "";
+    if (!verb->get_group().empty()) verbs += (verbs.empty() ? "" : ", ") + verb->get_name();
+  }
+  return (given.empty() ? "a verb is needed" : "there is no verb '" + Redact(given) + "'") +
+         "; the verbs are: " + verbs;
+}
+
 int Main(int argc, char** argv) {
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);
@@ -67,6 +87,10 @@ int Main(int argc, char** argv) {
   for (int i = 0; i < argc; ++i) program.arguments.push_back(Redact(argv[i]));
   for (const AddVerb add : kVerbs) add(app, program);
 
+  if (const std::string why = NoVerb(app, argc, argv); !why.empty()) {
+    std::cerr << "understudy: " << why << "\nTry: understudy --help\n";
+    return kUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version

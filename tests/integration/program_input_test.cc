@@ -157,6 +157,20 @@ TEST(ProgramInput, WrongUseIs64) {
   EXPECT_EQ(ReadFile(w.At("full/file")), "x");
 }
 
+TEST(ProgramInput, AnUnknownVerbIs64AndNamesThoseThereAre) {
+  const Workspace w;
+  const Outcome frob = w.Run({"frob"});
+  EXPECT_EQ(frob.exit_status, 64);
+  EXPECT_THAT(frob.err,
+              AllOf(HasSubstr("'frob'"), HasSubstr("demo, try, run"), Not(HasSubstr("engine,"))));
+  EXPECT_EQ(w.Run({"--verbose", "frob", "--json"}).exit_status, 64);
+  const Outcome none = w.Run({});
+  EXPECT_EQ(none.exit_status, 64);
+  EXPECT_THAT(none.err, HasSubstr("demo, try, run"));
+  EXPECT_EQ(w.Run({"--help"}).exit_status, 0);
+  EXPECT_EQ(w.Run({"--version"}).exit_status, 0);
+}
+
 TEST(ProgramInput, AScriptThatDoesNotSplitIs65AtItsLineBeforeAnythingStarts) {
   const Workspace w;
   const Json good = SmallScenario(w, "good");
