@@ -106,10 +106,13 @@ Json RowJson(const Json& row, bool show_values) {
   return json;
 }
 
+// null: not known, since digests alone were compared.
+Json Known(std::int64_t count) { return count < 0 ? Json(nullptr) : Json(count); }
+
 Json TableJson(const harness::TableComparison& table, bool show_values) {
   Json columns = Json::object();
   for (const auto& [column, rows] : table.columns) {
-    columns[column] = rows < 0 ? Json(nullptr) : Json(rows);  // null: not counted
+    columns[column] = Known(rows);
   }
   Json examples = Json::array();
   for (const harness::RowDifference& one : table.differences) {
@@ -127,9 +130,9 @@ Json TableJson(const harness::TableComparison& table, bool show_values) {
           {"result", CompareResultName(table.result)},
           {"left_rows", table.left_rows},
           {"right_rows", table.right_rows},
-          {"missing", table.missing},
-          {"extra", table.extra},
-          {"changed", table.changed},
+          {"missing", Known(table.missing)},
+          {"extra", Known(table.extra)},
+          {"changed", Known(table.changed)},
           {"columns", std::move(columns)},
           {"examples", std::move(examples)},
           {"why", table.why.empty() ? Json(nullptr) : Json(table.why)}};

@@ -29,6 +29,7 @@ struct TableComparison {
   CompareResult result = CompareResult::kUnknown;
   std::int64_t left_rows = 0;
   std::int64_t right_rows = 0;
+  // -1: not known, as in a comparison of digests that differ.
   std::int64_t missing = 0;  // rows only on the left
   std::int64_t extra = 0;    // rows only on the right
   std::int64_t changed = 0;

@@ -133,6 +133,7 @@ void CompareTablesByDigest(const TableDigest& left, const TableDigest& right,
                     (!same_columns || left.digest == right.digest);
   table.result = same ? CompareResult::kEqual : CompareResult::kDifferent;
   if (same) return;
+  table.missing = table.extra = table.changed = -1;
   table.why = alone;
   if (!differing.empty()) {
     table.why += (alone.empty() ? "" : "; ") + ("the digests of " + differing + " differ");

@@ -174,9 +174,11 @@ std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& o) {
                                             {"result", comparison.ToJson()}});
       for (const TableComparison& table : comparison.tables) {
         if (table.result == CompareResult::kEqual) continue;
-        const std::string line = table.table + ": " + std::to_string(table.missing) + " missing, " +
-                                 std::to_string(table.extra) + " extra, " +
-                                 std::to_string(table.changed) + " changed";
+        const std::string line = table.missing < 0
+                                     ? table.table + ": " + table.why
+                                     : table.table + ": " + std::to_string(table.missing) +
+                                           " missing, " + std::to_string(table.extra) + " extra, " +
+                                           std::to_string(table.changed) + " changed";
         table.result == CompareResult::kUnknown ? unknown.push_back(table.table + ": " + table.why)
                                                 : differences.push_back(line);
       }
