@@ -331,10 +331,10 @@ void Rehearsal::RunTimedFaults(const std::stop_token& stop) {
   }
 }
 
-bool Rehearsal::WaitForPoint(const std::string& point, double timeout_s) {
+bool Rehearsal::WaitForPoint(const std::string& point, int seen, double timeout_s) {
   const auto end = SteadyClock::now() + std::chrono::duration<double>(timeout_s);
   std::unique_lock lock(mutex_);
-  while (points_passed_[point] == 0) {
+  while (points_passed_[point] <= seen) {
     if (Stopped() || SteadyClock::now() >= end) return false;
     passed_.wait_for(lock, std::chrono::milliseconds(50));
   }

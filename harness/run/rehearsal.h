@@ -70,7 +70,12 @@ class Rehearsal {
     const std::lock_guard lock(mutex_);
     return done_.contains(migration);
   }
-  bool WaitForPoint(const std::string& point, double timeout_s);
+  // Waits until `point` was passed more than `seen` times.
+  bool WaitForPoint(const std::string& point, int seen, double timeout_s);
+  std::map<std::string, int> PointsPassed() const {
+    const std::lock_guard lock(mutex_);
+    return points_passed_;
+  }
   void StepBegins(const std::string& name);  // faults with at_step
 
  private:

@@ -69,6 +69,62 @@ TEST(ProgramRun, JsonIsExactlyOneDocumentOnStdout) {
   EXPECT_TRUE(Json::accept(w.Run({"schema", "scenario"}).out));
 }
 
+// A finished run is files alone, also after somebody has read them.
+TEST(ProgramRun, LeavesNoJournalsBesideItsStores) {
+  const Workspace w;
+  Json scenario = SmallScenario(w, "stores");
+  scenario["workload"] = {{{"kind", "writers"}, {"on", "main"}, {"rate_per_s", 50}}};
+  const Outcome run = w.Run({"run", w.WriteJson("s.json", scenario), "--out", w.At("out")});
+  EXPECT_EQ(run.exit_status, 0) << Said(run);
+  EXPECT_EQ(w.Run({"judge", w.At("out")}).exit_status, 0);
+  EXPECT_TRUE(fs::exists(w.path() / "out/stores/ledger.sqlite"));
+  for (const auto& entry : fs::recursive_directory_iterator(w.path() / "out")) {
+    const std::string name = entry.path().filename().string();
+    EXPECT_FALSE(name.ends_with("-wal") || name.ends_with("-shm") || name.ends_with("-journal"))
+        << entry.path();
+  }
+}
+
+// Each `wait` is for a pass of its own, not for what an earlier migration left behind.
+TEST(ProgramRun, AWaitForAPointIsNotOverByAnEarlierMigrationsPass) {
+  const Workspace w;
+  Json scenario = SmallScenario(w, "waits");
+  scenario.erase("migration");
+  scenario["migrations"] = {
+      {"first", {{"strategy", "sql"}, {"on", "main"}, {"up", w.At("up.sql")}}},
+      {"second",
+       {{"strategy", "sql"},
+        {"on", "main"},
+        {"up", w.Write("second.sql", "ALTER TABLE orders ADD COLUMN more INTEGER;\n")}}}};
+  const Json migrate = {{"migrate", {{"migration", "second"}, {"through", "verify"}}}};
+  const Json wait = {{"wait", {{"point", "cutover.after_commit"}, {"timeout_s", 60}}}};
+  const Json late = {{"wait", {{"point", "cutover.after_commit"}, {"timeout_s", 0.3}}},
+                     {"outcome", "failed"}};
+  const Json has = {
+      {"assert",
+       {{"on", "main"},
+        {"sql", "SELECT count(*) FROM pragma_table_info('orders') WHERE name = 'more'"},
+        {"rows", {{1}}}}}};
+  const Json pause = {{"wait", {{"seconds", 0.5}}}};
+  scenario["steps"] = {{{"snapshot", "before"}},
+                       {{"migrate", {{"migration", "first"}, {"through", "verify"}}}},
+                       late,
+                       {{"background", {pause, migrate}}},
+                       wait,
+                       has,
+                       late,
+                       {{"join", true}},
+                       {{"snapshot", "after"}}};
+  const Outcome outcome = w.Run({"run", w.WriteJson("s.json", scenario), "--out", w.At("out")});
+  const Json report = w.Report();
+  for (const Json& check : report["scenarios"][0]["checks"]) {
+    if (check["id"] == "steps") {
+      EXPECT_EQ(check["verdict"], "pass") << check << Said(outcome);
+    }
+  }
+  EXPECT_EQ(outcome.exit_status, 0) << Said(outcome);
+}
+
 TEST(ProgramRun, JudgeGivesTheVerdictsOfTheRun) {
   const Workspace w;
   const std::string source = UNDERSTUDY_SOURCE_DIR;
