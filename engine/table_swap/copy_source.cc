@@ -215,6 +215,23 @@ ORDER BY c.relname, i.indisprimary DESC, i.indexrelid)",
   return all;
 }
 
+std::vector<db::TableName> UnownedSequences(db::Session& target, const ShadowRequest& request) {
+  std::vector<db::TableName> sequences;
+  for (const std::string& schema : request.settings.schemas) {
+    for (const db::Row& row : target
+                                  .Query(R"(
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind = 'S' AND NOT EXISTS (
+  SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+    AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))",
+                                         {db::Value::Text(NamesBeside(schema).shadow)})
+                                  .rows) {
+      sequences.push_back({schema, row[0].text});
+    }
+  }
+  return sequences;
+}
+
 std::vector<CopyUnit> PlanUnits(db::Session& source,
                                 const std::map<db::TableName, SourceTable>& tables, int jobs) {
   std::vector<const SourceTable*> order;

@@ -44,6 +44,9 @@ std::map<db::TableName, SourceTable> ReadSourceTables(db::Session& source, db::S
                                                       const ShadowRequest& request,
                                                       const std::vector<db::TableName>& tables);
 
+// Sequences of the shadow that no column owns, by their names in the source.
+std::vector<db::TableName> UnownedSequences(db::Session& target, const ShadowRequest& request);
+
 // The big ones first.
 std::vector<CopyUnit> PlanUnits(db::Session& source,
                                 const std::map<db::TableName, SourceTable>& tables, int jobs);

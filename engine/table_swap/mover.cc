@@ -94,7 +94,9 @@ WHERE d.classid IN ('pg_cast'::regclass, 'pg_event_trigger'::regclass, 'pg_trans
                     'pg_language'::regclass, 'pg_foreign_data_wrapper'::regclass, 'pg_am'::regclass)
   AND d.deptype <> 'e'
   AND NOT EXISTS (SELECT FROM pg_depend e
-                  WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
+                  WHERE e.classid = d.classid AND e.objid = d.objid
+                    -- i: the cast to its multirange, which a range type brings along
+                    AND e.deptype IN ('e', 'i'))
   AND r.schema = ANY ($1::text[])
 ORDER BY 1)";
 

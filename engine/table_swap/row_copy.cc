@@ -285,16 +285,17 @@ class Copier {
   void Finish(core::Journal& journal) {
     db::Transaction transaction(*target_);
     journal.CheckEpoch(request_.epoch);
+    std::vector<db::TableName> sequences = UnownedSequences(*target_, request_);
     for (const auto& [name, table] : tables_) {
       for (const std::string& sequence : table.sequences) {
-        const db::Row row = source_
-                                ->Query("SELECT last_value, is_called FROM " +
-                                        db::TableName{table.name.schema, sequence}.Quoted())
-                                .rows.at(0);
-        target_->Query(
-            "SELECT pg_catalog.setval($1::pg_catalog.regclass, $2, $3)",
-            {db::Value::Text(ShadowOf({table.name.schema, sequence}).Quoted()), row[0], row[1]});
+        sequences.push_back({name.schema, sequence});
       }
+    }
+    for (const db::TableName& sequence : sequences) {
+      const db::Row row =
+          source_->Query("SELECT last_value, is_called FROM " + sequence.Quoted()).rows.at(0);
+      target_->Query("SELECT pg_catalog.setval($1::pg_catalog.regclass, $2, $3)",
+                     {db::Value::Text(ShadowOf(sequence).Quoted()), row[0], row[1]});
     }
     std::int64_t rows = 0;
     for (const core::JournalEntry& entry : journal.Entries()) {
@@ -331,8 +332,8 @@ class Copier {
 
 CopiedRows CopyRows(const core::Context& context, const ShadowRequest& request,
                     const std::vector<db::TableName>& tables) {
-  if (tables.empty()) return {};
   if (!request.source) {
+    if (tables.empty()) return {};
     throw Error(ErrorKind::kInternal, "rows are copied from a source, and there is none");
   }
   return Copier(context, request, tables).Run();

@@ -490,6 +490,27 @@ SetDecision DecideSet(db::Session& fresh_session, db::Session& target_session,
     }
   }
 
+  // Values that name what is exchanged by its OID would go on naming what is put aside.
+  for (const db::Row& row : fresh_session
+                                .Query(R"(
+SELECT c.oid, a.attname, t.typname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_type e ON e.oid = a.atttypid JOIN pg_type t ON t.oid IN (e.oid, e.typelem)
+WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+  AND t.oid IN ('regclass'::regtype, 'regtype'::regtype, 'regproc'::regtype,
+                'regprocedure'::regtype, 'regoper'::regtype, 'regoperator'::regtype)
+  AND c.relnamespace = ANY (SELECT oid FROM pg_namespace WHERE nspname = ANY ($1::text[])))",
+                                       {TextArray(settings.schemas)})
+                                .rows) {
+    for (std::size_t i = 0; i < fresh.objects.size(); ++i) {
+      if (!moved[i] || fresh.objects[i].kind != "TABLE" || fresh.objects[i].oid != Oid(row[0])) {
+        continue;
+      }
+      refuse(fresh.objects[i].Display(),
+             "its column " + db::DisplayIdentifier(row[1].text) + " is of the type " + row[2].text +
+                 ": its values would go on naming objects that are put aside; keep names as text");
+    }
+  }
+
   // The tables, and those that are only half in the set.
   std::map<std::uint32_t, bool> in_set;  // by OID, tables of the schemas
   for (std::size_t i = 0; i < fresh.objects.size(); ++i) {
