@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 PACKAGES = cmake/install-packages.sh
 
-.PHONY: build demo test test-all bench format install clean
+.PHONY: build demo test test-all test-asan test-tsan bench format install clean
 
 build:
 	$(PACKAGES) build
@@ -20,6 +20,9 @@ test:
 
 test-all:
 	tests/run.sh all
+
+test-asan test-tsan:
+	tests/run.sh $(@:test-%=%)
 
 bench:
 	$(PACKAGES) build server

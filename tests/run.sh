@@ -2,17 +2,26 @@
 # `make test` (quick) and `make test-all` (all): sets up, builds, runs, and ends with one line,
 # "N passed, N failed, N skipped", that counts the tests and scenarios that really ran.
 #
+# `make test-asan`, `make test-tsan`: the tests that need no container and no foreign tool, and the
+# quick scenarios, with the sanitizers of that preset; each report of theirs is a failure.
+#
 # UNDERSTUDY_REQUIRE=postgres,docker makes a missing one a failure instead of a skip.
 set -u
 cd "$(dirname "$0")/.." || exit 70
 mode="${1:-quick}"
-case "$mode" in quick | all) ;; *) echo "usage: tests/run.sh quick|all" >&2; exit 64 ;; esac
+preset=release
+case "$mode" in
+  quick | all) ;;
+  asan | tsan) preset="$mode" ;;
+  *) echo "usage: tests/run.sh quick|all|asan|tsan" >&2; exit 64 ;;
+esac
 if [ "$mode" = all ]; then
   export UNDERSTUDY_REQUIRE="${UNDERSTUDY_REQUIRE:-postgres,docker}" UNDERSTUDY_TEST_ALL=1
 fi
 jobs="${JOBS:-$(nproc)}"
 out="$PWD/build/test-results"
-program="$PWD/build/release/understudy"
+[ "$preset" = release ] || out="$out-$preset"
+program="$PWD/build/$preset/understudy"
 passed=0 failed=0 skipped=0
 dockerd=""
 
@@ -89,28 +98,56 @@ scenarios() {
 }
 
 sections="build server test"
-requires docker && sections="$sections docker"
+[ "$preset" = release ] && requires docker && sections="$sections docker"
 [ "$mode" = all ] && sections="$sections tools"
 # shellcheck disable=SC2086
 cmake/install-packages.sh $sections || stop "packages are missing"
 
 rm -rf "$out"; mkdir -p "$out/gtest"
 say "build"
-cmake --preset release -DUNDERSTUDY_TESTS=ON >"$out/configure.log" 2>&1 ||
-  { tail -20 "$out/configure.log" >&2; stop "cmake failed"; }
-cmake --build --preset release -- -j"$jobs" || stop "the build failed"
+build() {
+  cmake --preset "$1" -DUNDERSTUDY_TESTS=ON >"$out/configure.log" 2>&1 ||
+    { tail -20 "$out/configure.log" >&2; stop "cmake failed"; }
+  cmake --build --preset "$@" -- -j"$jobs" || stop "the build failed"
+}
+build "$preset"
 
-if requires docker && ! start_docker; then stop "a container engine is required and cannot be had"; fi
+if [ "$preset" != release ]; then
+  # Every process of ours writes its findings to a file of its own, the engine's child too; what is
+  # undefined ends it.
+  mkdir "$out/findings"
+  chmod 1777 "$out/findings"
+  logs="log_path=$out/findings/report"
+  supp="$PWD/tests/sanitizers"
+  export ASAN_OPTIONS="$logs" UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
+  export LSAN_OPTIONS="suppressions=$supp/lsan.supp:print_suppressions=0"
+  export TSAN_OPTIONS="$logs:suppressions=$supp/tsan.supp:second_deadlock_stack=1"
+elif requires docker && ! start_docker; then
+  stop "a container engine is required and cannot be had"
+fi
 
 say "tests"
 cases=20; [ "$mode" = all ] && cases=200
+without=""; [ "$preset" = release ] || without="-LE docker|tools"
+# shellcheck disable=SC2086
 RC_PARAMS="max_success=$cases seed=20260" GTEST_OUTPUT="xml:$out/gtest/" \
-  ctest --test-dir build/release -j "$jobs" --output-on-failure --no-tests=error
+  ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure --no-tests=error $without
 ctest_status=$?
 before=$failed
 count_tests "$out/gtest"
 # A program that crashed or ran into its deadline leaves no result to count.
 if [ "$ctest_status" -ne 0 ] && [ "$failed" -eq "$before" ]; then failed=$((failed + 1)); fi
+
+if [ "$preset" != release ]; then
+  scenarios local scenarios/sql scenarios/negative --tag quick --provision local
+  say "findings of the sanitizers"
+  for file in "$out"/findings/report.*; do
+    [ -f "$file" ] || continue
+    failed=$((failed + 1))
+    cat "$file" >&2
+  done
+  finish 0
+fi
 
 # The demo's red scenarios are red for good: it judges them itself.
 suites="scenarios/sql scenarios/negative scenarios/tools"
@@ -124,5 +161,13 @@ else
   for version in 13 15 17; do
     scenarios "docker-$version" $suites --provision docker --pg "$version"
   done
+  say "deliberate wrongs"
+  build sabotage --target understudy sabotage_test
+  rm -rf "$out/gtest"; mkdir "$out/gtest"
+  GTEST_OUTPUT="xml:$out/gtest/" build/sabotage/tests/sabotage/sabotage_test
+  sabotage_status=$?
+  before=$failed
+  count_tests "$out/gtest"
+  if [ "$sabotage_status" -ne 0 ] && [ "$failed" -eq "$before" ]; then failed=$((failed + 1)); fi
 fi
 finish 0
