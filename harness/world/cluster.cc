@@ -268,8 +268,11 @@ void Cluster::End(int signal) const {
     WaitUntilGone(pid, milliseconds(5000));
   }
   for (const pid_t backend : backends) WaitUntilGone(backend, milliseconds(5000));
-  // A start believes in a server whose pid still exists, were it only as a zombie that the
-  // machine's first process is slow to bury.
+}
+
+// A start believes in a server whose pid still exists, were it only as a zombie that the machine's
+// first process is slow to bury.
+void Cluster::WaitUntilBuried(pid_t pid) const {
   const auto dead_since = SteadyClock::now();
   while (::kill(pid, 0) == 0 && SteadyClock::now() - dead_since < milliseconds(1000)) {
     std::this_thread::sleep_for(milliseconds(3));
@@ -285,7 +288,9 @@ void Cluster::Restart(const std::string& how) {
     throw Error(ErrorKind::kInvalidSpec,
                 "unknown way to restart: '" + how + "'; allowed: fast, immediate, kill");
   }
+  const pid_t pid = Postmaster();
   End(how == "fast" ? SIGINT : how == "immediate" ? SIGQUIT : SIGKILL);
+  if (pid != 0) WaitUntilBuried(pid);
   Launch({});
 }
 

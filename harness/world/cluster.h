@@ -59,6 +59,7 @@ class Cluster final : public PostgresServer {
   void Launch(const std::function<bool()>& stop);
   pid_t Postmaster() const;  // 0 when it does not run
   void End(int signal) const;
+  void WaitUntilBuried(pid_t pid) const;
   bool Tidy() noexcept;
   void DropRoles(db::Session& session) const;
   std::string LogTail() const;
