@@ -1,5 +1,5 @@
 // understudy_bench VERB …: one measurement each, one line of JSON on stdout. run.sh drives it.
-//   world PAIRS | container PAIRS | fixture PAIRS SCALE
+//   world PAIRS | container PAIRS | capture PAIRS | fixture PAIRS SCALE
 //   overhead RUNS UNDERSTUDY SCRATCH       what `run` adds to a scenario's own steps
 //   memory NAME WHAT AT_MOST_MB ARGV…      peak resident memory of a program
 //   pairs NAME WHAT PEER AT_MOST GOAL      lines "OURS PEER" in seconds on stdin
@@ -42,6 +42,8 @@ int Main(const std::vector<std::string>& words) {
     World(std::stoi(words.at(1)));
   } else if (verb == "container") {
     Container(std::stoi(words.at(1)));
+  } else if (verb == "capture") {
+    Capture(std::stoi(words.at(1)));
   } else if (verb == "fixture") {
     Fixture(std::stoi(words.at(1)), std::stod(words.at(2)));
   } else if (verb == "overhead") {

@@ -45,6 +45,7 @@ std::string Run(std::vector<std::string> argv);
 // Verbs of the program `understudy_bench`; main.cc tells what each does.
 void World(int pairs);
 void Container(int pairs);
+void Capture(int pairs);
 void Fixture(int pairs, double scale);
 void Overhead(int runs, const std::string& program, const std::string& scratch);
 void Memory(const std::string& name, const std::string& what, double at_most,

@@ -51,6 +51,7 @@ measure() { # measure NAME COMMAND…
 measure 'compare, 5 M rows' bench/compare.sh "$pairs" "${COMPARE_SCALE:-50}"
 measure 'world, clone' "$bench" world "$pairs"
 measure 'container' "$bench" container "$pairs"
+measure 'capture and replay' "$bench" capture "$pairs"
 measure 'fixture' "$bench" fixture "$pairs" 40
 measure 'overhead of run' "$bench" overhead "$pairs" "$program" "$scratch"
 measure 'memory of run' "$bench" memory run-memory \
