@@ -1,6 +1,7 @@
 // The one file that names every strategy.
 #include "engine/command/command.h"
 #include "engine/core/registry.h"
+#include "engine/hot_copy/hot_copy.h"
 #include "engine/sql_files/sql_files.h"
 
 namespace understudy {
@@ -9,6 +10,7 @@ core::Registry AllStrategies() {
   core::Registry registry;
   registry.Add(sql_files::Strategy());
   registry.Add(command::Strategy());
+  registry.Add(hot_copy::Strategy());
   return registry;
 }
 

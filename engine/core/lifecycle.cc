@@ -273,6 +273,9 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
       if (auto refused = RefuseChanges(record)) return *refused;
     }
     if (!begun) {
+      if (const std::string why = migration_->NothingToDo(); !why.empty()) {
+        return {PhaseOutcome::Kind::kNothing, record.state, why, ""};
+      }
       const Plan plan = migration_->MakePlan();
       if (!plan.can_run()) {
         return {PhaseOutcome::Kind::kRefused, record.state,
@@ -284,9 +287,13 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
     return {};
   });
   if (!outcome.ok()) return outcome;
+  if (outcome.kind == PhaseOutcome::Kind::kNothing) {
+    outcome.next.clear();
+    return outcome;
+  }
 
-  const bool ready_when_prepared = capabilities_.captures && !capabilities_.drains;
-  if (through == Phase::kPrepare && ready_when_prepared) through = Phase::kSync;
+  // What captures is prepared when it is caught up.
+  if (through == Phase::kPrepare && capabilities_.captures) through = Phase::kSync;
   if (through == Phase::kSync && capabilities_.captures && state == State::kReady) {
     return Guarded(Phase::kSync, [&]() -> PhaseOutcome {
       DoSync(options_.follow);
@@ -607,8 +614,9 @@ Status Lifecycle::GetStatus() {
   const JournalRecord record = Load();
   status.state = record.state;
   status.of_strategy = migration_->Status();
+  if (status.state == State::kNone && status.of_strategy.finished) status.state = State::kCleaned;
   status.message = record.detail.value("message", "");
-  status.next = NextVerb(record.state, capabilities_);
+  status.next = NextVerb(status.state, capabilities_);
   return status;
 }
 

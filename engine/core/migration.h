@@ -66,6 +66,8 @@ struct StrategyStatus {
   std::vector<std::string> rollback_points;
   std::vector<std::string> blocking;  // what stands in the way of the next phase
   std::string detail;                 // one line for people
+  // The new state is in service: where no journal is left, the migration was cleaned up.
+  bool finished = false;
 };
 
 // A strategy. It owns no loop, no sleep, no retry, no thread: those live once, in Lifecycle. Every
@@ -79,6 +81,8 @@ class Migration {
   virtual core::Plan MakePlan() = 0;  // read-only
   // The files whose content it runs: from prepare on they may not change.
   virtual std::vector<SourceFile> Files() { return {}; }
+  // Why there is nothing to migrate; "" when there is. Asked before anything is begun.
+  virtual std::string NothingToDo() { return ""; }
   // Makes the empty database that the journal and the new data go to; only with
   // StrategyInfo::makes_target, when it is absent.
   virtual void MakeTarget() {}

@@ -12,7 +12,7 @@ constexpr std::array<std::string_view, 9> kPhaseNames = {
 constexpr std::string_view kEvery = "every strategy";
 constexpr std::string_view kCopying = "copying strategies";
 
-constexpr std::array<Point, 18> kPoints{{
+constexpr std::array<Point, 21> kPoints{{
     {"prepare.begin", Phase::kPrepare, kEvery, "before anything is made in the databases"},
     {"prepare.end", Phase::kPrepare, kEvery, "everything that prepare makes is there"},
     {"sync.before_commit", Phase::kSync, kEvery, "one unit of work is done and not committed"},
@@ -23,6 +23,10 @@ constexpr std::array<Point, 18> kPoints{{
     {"replay.before_commit", Phase::kSync, kCopying, "captured writes are applied, not committed"},
     {"replay.after_commit", Phase::kSync, kCopying,
      "captured writes and their checkpoint are committed"},
+    {"drain.locked", Phase::kDrain, "hot-copy", "the old file's write lock is held"},
+    {"drain.before_commit", Phase::kDrain, "hot-copy",
+     "the rest is replayed; before the commit that refuses writes"},
+    {"drain.after_commit", Phase::kDrain, "hot-copy", "that commit is done, nothing is left over"},
     {"cutover.begin", Phase::kCutover, kEvery, "before the first lock of the cutover"},
     {"cutover.locked", Phase::kCutover, kEvery,
      "the cutover holds its locks (sql: the transaction of a file is open, its statements are "

@@ -3,7 +3,9 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
 #define XXH_INLINE_ALL
 #pragma GCC diagnostic push
@@ -120,6 +122,40 @@ void Row(sqlite3_context* context, int count, sqlite3_value** values) {
   sqlite3_result_blob64(context, bytes.data(), bytes.size(), SQLITE_TRANSIENT);
 }
 
+// understudy_key('integer:31,text:6162', 1) → 'ab': one part of a key as capture writes it.
+void Key(sqlite3_context* context, int /*count*/, sqlite3_value** values) {
+  const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(values[0]));
+  if (text == nullptr) return sqlite3_result_null(context);
+  std::string_view rest(text, static_cast<std::size_t>(sqlite3_value_bytes(values[0])));
+  for (int skip = sqlite3_value_int(values[1]); skip > 0; --skip) {
+    const auto comma = rest.find(',');
+    if (comma == std::string_view::npos) return sqlite3_result_null(context);
+    rest.remove_prefix(comma + 1);
+  }
+  rest = rest.substr(0, rest.find(','));
+  const auto colon = rest.find(':');
+  if (colon == std::string_view::npos) return sqlite3_result_null(context);
+  const std::string_view storage = rest.substr(0, colon);
+  rest.remove_prefix(colon + 1);
+  std::string& bytes = Buffer();
+  const auto digit = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
+  for (std::size_t i = 0; i + 1 < rest.size(); i += 2) {
+    bytes += static_cast<char>(digit(rest[i]) * 16 + digit(rest[i + 1]));
+  }
+  const int size = static_cast<int>(bytes.size());
+  if (storage == "integer") {
+    sqlite3_result_int64(context, std::strtoll(bytes.c_str(), nullptr, 10));
+  } else if (storage == "real") {
+    sqlite3_result_double(context, std::strtod(bytes.c_str(), nullptr));  // knows Inf, too
+  } else if (storage == "text") {
+    sqlite3_result_text(context, bytes.data(), size, SQLITE_TRANSIENT);
+  } else if (storage == "blob") {
+    sqlite3_result_blob(context, bytes.data(), size, SQLITE_TRANSIENT);
+  } else {
+    sqlite3_result_null(context);
+  }
+}
+
 }  // namespace
 
 void RegisterSqliteFunctions(sqlite3* database) {
@@ -137,6 +173,8 @@ void RegisterSqliteFunctions(sqlite3* database) {
   scalar("understudy_hash", &Hash);
   scalar("understudy_hash2", &Hash2);
   scalar("understudy_row", &Row);
+  check(sqlite3_create_function_v2(database, "understudy_key", 2, kFlags, nullptr, &Key, nullptr,
+                                   nullptr, nullptr));
   check(sqlite3_create_function_v2(database, "understudy_sum", 1, kFlags, nullptr, nullptr,
                                    &SumStep, &SumFinal, nullptr));
 }

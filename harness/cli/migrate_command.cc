@@ -14,6 +14,7 @@
 #include "engine/base/log.h"
 #include "engine/base/redact.h"
 #include "engine/core/lifecycle.h"
+#include "engine/hot_copy/hot_copy.h"
 #include "harness/cli/migration_progress.h"
 #include "harness/cli/program.h"
 #include "harness/scenario/overrides.h"
@@ -25,6 +26,7 @@ namespace {
 struct Options {
   std::string verb;
   std::string file;
+  std::string dir;  // of a hot copy, instead of a file
   bool follow = false;
   bool dry_run = false;
   bool lose_writes = false;
@@ -92,8 +94,20 @@ std::filesystem::path LogFile(const Options& options, const std::string& id) {
 }
 
 core::Spec LoadSpec(const Options& options, const core::Registry& registry) {
-  const std::filesystem::path file(options.file);
-  Json document = ParseJsonFile(file);
+  if (!options.file.empty() && !options.dir.empty()) {
+    throw UsageError("either a FILE or --dir is needed, not both");
+  }
+  const bool in_folder = options.file.empty();
+  std::filesystem::path file(options.file);
+  Json document;
+  if (in_folder) {  // a hot copy: everything else is found by its name
+    const std::string dir = options.dir.empty() ? "." : options.dir;
+    if (!std::filesystem::is_directory(dir)) throw UsageError("no such folder: " + dir);
+    file = std::filesystem::canonical(dir) / "schema.sql";
+    document = {{"strategy", "hot-copy"}, {"dir", file.parent_path().string()}};
+  } else {
+    document = ParseJsonFile(file);
+  }
   harness::Overrides overrides;
   for (const std::string& item : options.set) {
     const auto equals = item.find('=');
@@ -103,12 +117,16 @@ core::Spec LoadSpec(const Options& options, const core::Registry& registry) {
     overrides.set.emplace_back(item.substr(0, equals), item.substr(equals + 1));
   }
   harness::ApplyOverrides(document, overrides);
-  return core::Spec::Parse(document, file.stem().string(),
-                           std::filesystem::absolute(file).parent_path(), options.file, registry);
+  return core::Spec::Parse(
+      document, in_folder ? file.parent_path().filename().string() : file.stem().string(),
+      std::filesystem::absolute(file).parent_path(), in_folder ? options.dir : options.file,
+      registry);
 }
 
 std::string NextCommand(const std::string& next, const Options& options) {
-  return next.empty() ? "" : "understudy " + next + " " + options.file;
+  if (next.empty()) return "";
+  if (!options.file.empty()) return "understudy " + next + " " + options.file;
+  return "understudy " + next + (options.dir.empty() ? "" : " --dir " + options.dir);
 }
 
 int PrintPlan(const Program& program, const Options& options, core::Plan plan) {
@@ -217,9 +235,46 @@ int PrintOutcome(const Program& program, const Options& options, core::PhaseOutc
   }
 }
 
+// After a failure: what the databases say, what is safe, and the two ways on.
+void PrintRecovery(const Options& options, core::Lifecycle& lifecycle) {
+  try {
+    const core::Status status = lifecycle.GetStatus();
+    std::cerr << "Recovery snapshot:\n  in service: "
+              << core::OwnerName(status.of_strategy.in_service) << "\n";
+    std::string line;
+    for (const char c : status.of_strategy.detail + ";") {
+      if (c != ';') {
+        if (!line.empty() || c != ' ') line += c;
+        continue;
+      }
+      std::cerr << "  " << Redact(line) << "\n";
+      line.clear();
+    }
+    if (status.of_strategy.in_service != core::Owner::kOld) return;
+    std::cerr << "  the old file is the source of truth, and whole\nGo on with: "
+              << NextCommand(status.next, options)
+              << "\nOr give it up:  " << NextCommand("migrate reset", options)
+              << "   (what that does: " << NextCommand("migrate reset --dry-run", options) << ")\n";
+  } catch (const std::exception& error) {
+    std::cerr << "Recovery snapshot: none to be had: " << Redact(error.what()) << "\n";
+  }
+}
+
 int Migrate(const Program& program, const Options& options) {
   const core::Registry registry = AllStrategies();
   const core::Spec spec = LoadSpec(options, registry);
+  const bool is_hot_copy = spec.strategy == "hot-copy";
+  if (options.verb == "init" && is_hot_copy) {
+    core::PhaseOutcome outcome;
+    try {
+      outcome.message = "made " + hot_copy::Init(spec).string() + "; it is ready";
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kUnsupported) throw;
+      outcome.kind = core::PhaseOutcome::Kind::kRefused;
+      outcome.message = error.what();
+    }
+    return PrintOutcome(program, options, outcome);
+  }
   core::Lifecycle::Options engine;
   if (!options.at.empty()) engine.at = ParseMoment(options.at);
   const bool absent =
@@ -261,7 +316,9 @@ int Migrate(const Program& program, const Options& options) {
   } else {
     outcome = lifecycle.RunThrough(core::PhaseFromName(verb));
   }
-  return PrintOutcome(program, options, outcome);
+  const int code = PrintOutcome(program, options, outcome);
+  if (code != kPass && is_hot_copy) PrintRecovery(options, lifecycle);
+  return code;
 }
 
 }  // namespace
@@ -299,7 +356,11 @@ void AddMigrate(CLI::App& app, Program& program) {
     CLI::App* verb = migrate->add_subcommand(v.name, v.what);
     auto options = std::make_shared<Options>();
     options->verb = v.name;
-    verb->add_option("FILE", options->file, "The migration file")->required();
+    verb->add_option("FILE", options->file,
+                     "The migration file; without one, the hot copy of an SQLite file in --dir");
+    verb->add_option(
+        "--dir,-d", options->dir,
+        "Hot copy: the folder with schema.sql and the SQLite file (default: this one)");
     verb->add_option("--set", options->set, "KEY=VALUE: set any key of the file")
         ->allow_extra_args(false);
     AddJsonFlag(*verb, program);

@@ -281,7 +281,7 @@ TEST_P(LifecycleTest, ADrainingMigrationIsReadyAfterDrain) {
   EXPECT_TRUE(Make()->RunThrough(Phase::kDrain).ok());
   EXPECT_EQ(Stored(), State::kReady);
   EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
-  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "drain", "cutover", "finish"));
+  EXPECT_THAT(script_.calls, ElementsAre("prepare", "sync", "sync", "drain", "cutover", "finish"));
 }
 
 // hard-case 137

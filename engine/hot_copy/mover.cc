@@ -1,0 +1,846 @@
+#include "engine/hot_copy/mover.h"
+
+#include <algorithm>
+
+#include "engine/base/clock.h"
+#include "engine/base/error.h"
+#include "engine/capture/sqlite_capture.h"
+#include "engine/db/identifier.h"
+
+namespace understudy::hot_copy {
+namespace {
+using catalog::SqliteColumn;
+using catalog::SqliteIndex;
+using catalog::SqliteTable;
+using db::DisplayIdentifier;
+using db::QuoteIdentifier;
+using db::QuoteLiteral;
+using db::Value;
+
+// A reader of a rollback-journal file keeps every writer from committing while it reads.
+constexpr double kLongestReadMs = 50;
+constexpr double kWantedReadMs = 20;
+constexpr std::int64_t kFewestRows = 50;
+constexpr std::int64_t kMostRows = 1'000'000;
+// Keys that one unit replays while the copy goes on: what 50 ms are enough for.
+constexpr std::int64_t kTailKeys = 4000;
+constexpr std::int64_t kTailKeysWal = 50000;
+// Left for the drain, whose window is closed to writers: some milliseconds of work.
+constexpr std::int64_t kLittleKeys = 2000;
+// Between the highest key there is and the one that a row gets which gave way to a seed: rows that
+// the application inserts meanwhile keep their keys, too.
+constexpr std::int64_t kHeadroom = 1000;
+
+std::string Joined(const std::vector<std::string>& parts) {
+  std::string all;
+  for (const std::string& part : parts) all += (all.empty() ? "" : ", ") + part;
+  return all;
+}
+
+bool IsDeferred(const SqliteIndex& index) { return !index.unique && !index.sql.empty(); }
+
+// "CREATE INDEX x ON …" goes to main, where the session has nothing else of that name.
+void Run(db::Session& session, const std::string& sql) { session.Execute(sql); }
+
+}  // namespace
+
+Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hooks)) {
+  session_ = db::Connect(move_.new_file, {.application_name = "understudy-engine mover",
+                                          .lock_timeout = std::chrono::seconds(5)});
+  // A kill loses nothing; a machine that fails may leave a file that the check before the cutover,
+  // which reads all of it, refuses. The cutover itself is synced.
+  session_->Execute("PRAGMA main.synchronous = OFF");
+  session_->Execute("PRAGMA temp_store = MEMORY");
+  session_->Execute("PRAGMA main.cache_size = -65536");
+  session_->Query("ATTACH ?1 AS old", {Value::Text(move_.old_file.string())});
+  wal_ = OldIsWal();
+  for (const TableWork& work : move_.tables) {
+    std::string columns = "id";
+    for (std::size_t i = 0; i < work.key.size(); ++i) columns += ", k" + std::to_string(i);
+    session_->Execute("CREATE TEMP TABLE dirty_" + std::to_string(work.number) + "(" + columns +
+                      ")");
+  }
+}
+
+bool Mover::OldIsWal() { return session_->Scalar("PRAGMA old.journal_mode").text == "wal"; }
+
+bool Mover::IsBuilt(db::Session& session) {
+  return session
+             .Scalar(
+                 "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN "
+                 "('_migration_status', '_schema_identity')")
+             .AsInteger() == 2;
+}
+
+void Mover::Build(db::Session& session, const catalog::SqliteSchema& schema, db::Session& memory,
+                  const std::string& schema_commit, const std::vector<TableWork>& tables) {
+  for (const SqliteTable& table : schema.tables) Run(session, table.sql);
+  session.Execute(
+      "CREATE TABLE main._understudy_seeds(table_name TEXT, id, PRIMARY KEY(table_name, id)) "
+      "WITHOUT ROWID");
+  for (const SqliteTable& table : schema.tables) {
+    std::vector<std::string> columns;
+    if (table.RowidAlias().empty() && !table.RowidName().empty()) {
+      columns.push_back(table.RowidName());
+    }
+    for (const SqliteColumn& column : table.columns) {
+      if (column.generated == SqliteColumn::Generated::kNo) {
+        columns.push_back(QuoteIdentifier(column.name));
+      }
+    }
+    std::string places;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      places += (i == 0 ? "?" : ", ?") + std::to_string(i + 1);
+    }
+    const std::string name = QuoteIdentifier(table.name);
+    const std::string insert =
+        "INSERT INTO main." + name + "(" + Joined(columns) + ") VALUES (" + places + ")";
+    memory.ForEachRow("SELECT " + Joined(columns) + " FROM main." + name, {},
+                      [&](const db::Row& row) { session.Query(insert, row); });
+    const std::string rowid = table.RowidAlias().empty() ? table.RowidName() : table.RowidAlias();
+    if (!rowid.empty()) {
+      session.Execute("INSERT INTO main._understudy_seeds SELECT " + QuoteLiteral(table.name) +
+                      ", " + QuoteIdentifier(rowid) + " FROM main." + name);
+    }
+    for (const TableWork& work : tables) {
+      if (work.to->name != table.name || !work.seeded) continue;
+      session.Execute("CREATE TABLE main._understudy_seed_" + std::to_string(work.number) +
+                      " AS SELECT * FROM main." + name);
+    }
+    for (const SqliteIndex& index : table.indexes) {
+      if (!index.sql.empty() && !IsDeferred(index)) Run(session, index.sql);
+    }
+  }
+  const std::int64_t sequences =
+      memory.Scalar("SELECT count(*) FROM main.sqlite_schema WHERE name = 'sqlite_sequence'")
+          .AsInteger();
+  if (sequences > 0) {
+    const db::Result marks = memory.Query("SELECT name, seq FROM main.sqlite_sequence");
+    for (const db::Row& mark : marks.rows) {
+      session.Query("DELETE FROM main.sqlite_sequence WHERE name = ?1", {mark[0]});
+      session.Query("INSERT INTO main.sqlite_sequence(name, seq) VALUES (?1, ?2)", mark);
+    }
+  }
+  for (const char* pragma : {"user_version", "application_id"}) {
+    const std::string value = memory.Scalar("PRAGMA main." + std::string(pragma)).text;
+    session.Execute("PRAGMA main." + std::string(pragma) + " = " + value);
+  }
+  for (const catalog::SqliteView& view : schema.views) Run(session, view.sql);
+  session.Execute(R"(
+    CREATE TABLE main._id_mapping(
+      table_name TEXT NOT NULL, old_id, new_id, PRIMARY KEY (table_name, old_id)) WITHOUT ROWID;
+    CREATE INDEX main._id_mapping_new ON _id_mapping(table_name, new_id);
+    CREATE TABLE main._migration_status(id INTEGER PRIMARY KEY CHECK (id = 0), status TEXT NOT NULL);
+    INSERT INTO main._migration_status VALUES (0, 'migrating');
+    CREATE TABLE main._migration_progress(
+      id INTEGER PRIMARY KEY CHECK (id = 0), last_replayed_log_id INTEGER NOT NULL,
+      drain_completed INTEGER NOT NULL);
+    INSERT INTO main._migration_progress VALUES (0, 0, 0);
+    CREATE TABLE main._schema_identity(
+      id INTEGER PRIMARY KEY CHECK (id = 0), schema_hash TEXT NOT NULL, schema_commit TEXT,
+      created_utc TEXT NOT NULL);
+    CREATE TABLE main._understudy_move(
+      id INTEGER PRIMARY KEY CHECK (id = 0), stage TEXT NOT NULL, old_hash TEXT, old_version INT);
+    INSERT INTO main._understudy_move VALUES (0, 'seeds', NULL, NULL);
+    CREATE TABLE main._understudy_tables(
+      table_name TEXT PRIMARY KEY, position TEXT NOT NULL, done INT NOT NULL, verified TEXT NOT NULL,
+      verify_done INT NOT NULL, rows INT NOT NULL, rows_total INT NOT NULL) WITHOUT ROWID;
+  )");
+  session.Query(
+      "INSERT INTO main._schema_identity VALUES (0, ?1, ?2, ?3)",
+      {Value::Text(schema.Hash()),
+       schema_commit.empty() ? Value::Null() : Value::Text(schema_commit), Value::Text(UtcNow())});
+  for (const TableWork& work : tables) {
+    session.Query("INSERT INTO main._understudy_tables VALUES (?1, '', 0, '', 0, 0, 0)",
+                  {Value::Text(work.to->name)});
+  }
+}
+
+MoveState Mover::State(db::Session& session) {
+  MoveState state;
+  const auto has = [&](const char* table) {
+    return session
+               .Scalar("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = ?1",
+                       {Value::Text(table)})
+               .AsInteger() > 0;
+  };
+  if (has("_understudy_move")) {
+    state.stage = session.Scalar("SELECT stage FROM main._understudy_move WHERE id = 0").text;
+  }
+  if (has("_understudy_tables")) {
+    const db::Result result = session.Query(
+        "SELECT coalesce(sum(rows), 0), coalesce(sum(CASE WHEN done THEN rows ELSE max(rows, "
+        "rows_total) END), 0) FROM main._understudy_tables");
+    state.rows_done = result.rows[0][0].AsInteger();
+    state.rows_total = result.rows[0][1].AsInteger();
+  }
+  if (has("_migration_progress")) {
+    const db::Result result = session.Query(
+        "SELECT last_replayed_log_id, drain_completed FROM main._migration_progress WHERE id = 0");
+    if (!result.rows.empty()) {
+      state.last_replayed = result.rows[0][0].AsInteger();
+      state.drain_completed = result.rows[0][1].AsBool();
+    }
+  }
+  return state;
+}
+
+void Mover::Begin() {
+  session_->Begin();
+  hooks_.check(*session_);
+  Load();
+  CheckOldSchema();
+}
+
+void Mover::Load() {
+  const MoveState state = State(*session_);
+  stage_ = state.stage;
+  last_replayed_ = state.last_replayed;
+  progress_.clear();
+  for (const TableWork& work : move_.tables) {
+    const db::Result result = session_->Query(
+        "SELECT position, done, verified, verify_done, rows FROM main._understudy_tables "
+        "WHERE table_name = ?1",
+        {Value::Text(work.to->name)});
+    if (result.rows.empty()) {
+      throw Error(ErrorKind::kMismatch, "the new file knows nothing of the table " +
+                                            DisplayIdentifier(work.to->name) +
+                                            "; give it up with: understudy migrate reset");
+    }
+    const db::Row& row = result.rows[0];
+    progress_.push_back({work.to->name, row[0].text, row[1].AsBool(), row[2].text, row[3].AsBool(),
+                         row[4].AsInteger()});
+  }
+}
+
+std::string Mover::OldSchemaHash(db::Session& session, const std::string& database) {
+  std::string all;
+  const db::Result objects =
+      session.Query("SELECT name, sql FROM " + database +
+                    ".sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name");
+  for (const db::Row& row : objects.rows) {
+    if (!catalog::IsReservedSqliteName(row[0].text)) all += row[1].text + ";\n";
+  }
+  return session.Scalar("SELECT understudy_hash(0, ?1)", {Value::Text(all)}).text;
+}
+
+// A change of the old schema is a write that no trigger sees; VACUUM gives rows new rowids.
+void Mover::CheckOldSchema() {
+  const std::int64_t version = session_->Scalar("PRAGMA old.schema_version").AsInteger();
+  if (version == old_version_) return;
+  const std::string hash = OldSchemaHash(*session_, "old");
+  const db::Result stored =
+      session_->Query("SELECT old_hash, old_version FROM main._understudy_move WHERE id = 0");
+  if (stored.rows[0][0].TextOr("") != hash) {
+    throw Error(ErrorKind::kMismatch,
+                "the schema of the old file was changed since the migration was begun; give it up "
+                "with: understudy migrate reset, and begin anew");
+  }
+  if (!stored.rows[0][1].is_null() && stored.rows[0][1].AsInteger() != version) {
+    for (const TableWork& work : move_.tables) {
+      const Progress& progress = progress_[static_cast<std::size_t>(work.number)];
+      const bool by_rowid = work.from->RowidAlias().empty() && !work.from->without_rowid;
+      const bool keyed_by_rowid = work.from->PrimaryKey().empty();
+      const bool under_way = !progress.position.empty() && !progress.done;
+      if (by_rowid && (keyed_by_rowid || under_way)) {
+        throw Error(ErrorKind::kMismatch,
+                    "the old file seems to have been vacuumed since the migration was begun: rows "
+                    "of " +
+                        DisplayIdentifier(work.from->name) +
+                        ", which has no INTEGER PRIMARY KEY, may have other rowids now; give it up "
+                        "with: understudy migrate reset, and begin anew");
+      }
+    }
+  }
+  session_->Query("UPDATE main._understudy_move SET old_version = ?1", {Value::Integer(version)});
+  old_version_ = version;
+}
+
+void Mover::SetStage(const std::string& stage) {
+  session_->Query("UPDATE main._understudy_move SET stage = ?1", {Value::Text(stage)});
+  stage_ = stage;
+}
+
+void Mover::Commit(const char* before, const char* after, const std::string& table,
+                   std::int64_t rows) {
+  hooks_.at(before, table, rows);
+  session_->Commit();
+  hooks_.at(after, table, rows);
+}
+
+std::string Mover::UpTo(const TableWork& work, const std::string& position) const {
+  std::string left;
+  std::string right;
+  for (std::size_t i = 0; i < work.cursor.size(); ++i) {
+    const std::string comma = i == 0 ? "" : ", ";
+    left += comma + "o." + QuoteIdentifier(work.cursor[i]);
+    right += comma + "understudy_key(" + QuoteLiteral(position) + ", " + std::to_string(i) + ")";
+  }
+  return work.cursor.size() == 1 ? left + " <= " + right : "(" + left + ") <= (" + right + ")";
+}
+
+std::string Mover::After(const TableWork& work, const std::string& position) const {
+  if (position.empty()) return "1";
+  std::string condition = UpTo(work, position);
+  condition.replace(condition.find(" <= "), 4, " > ");
+  return condition;
+}
+
+std::string Mover::Inside(const TableWork& work) const {
+  const Progress& progress = progress_[static_cast<std::size_t>(work.number)];
+  if (progress.done) return "1";
+  if (progress.position.empty()) return "0";
+  return UpTo(work, progress.position);
+}
+
+// The position of the row that ends a chunk of so many rows; "" when no row is left.
+std::string Mover::PositionAfter(const TableWork& work, const std::string& position,
+                                 std::int64_t rows) {
+  std::string order;
+  std::string back;
+  for (const std::string& column : work.cursor) {
+    order += (order.empty() ? "o." : ", o.") + QuoteIdentifier(column);
+    back += (back.empty() ? "o." : ", o.") + QuoteIdentifier(column) + " DESC";
+  }
+  const std::string key = capture::SqliteKeySql(*work.from, work.cursor, "o");
+  const std::string where = " FROM " + work.Old() + " o WHERE " + After(work, position);
+  auto end = session_->MaybeScalar("SELECT " + key + where + " ORDER BY " + order +
+                                   " LIMIT 1 OFFSET " + std::to_string(rows - 1));
+  if (!end) end = session_->MaybeScalar("SELECT " + key + where + " ORDER BY " + back + " LIMIT 1");
+  return end ? end->text : "";
+}
+
+// The dirty keys of one table in one stretch of the log.
+void Mover::Fill(const TableWork& work, const Tail& tail) {
+  session_->Execute("DELETE FROM " + work.Dirty());
+  std::string columns;
+  for (std::size_t i = 0; i < work.key.size(); ++i) {
+    columns += ", understudy_key(row_data, " + std::to_string(i) + ")";
+  }
+  const std::string id = work.key.size() == 1 ? "understudy_key(row_data, 0)" : "row_data";
+  session_->Query(
+      "INSERT INTO " + work.Dirty() + " SELECT DISTINCT " + id + columns +
+          " FROM old._migration_log WHERE id > ?1 AND id <= ?2 AND table_name = ?3",
+      {Value::Integer(tail.from), Value::Integer(tail.to), Value::Text(work.from->name)});
+}
+
+// Gives new keys to the old keys of `rows` ("SELECT … AS k …") that have none yet.
+void Mover::EnsureKeys(const TableWork& work, const std::string& rows) {
+  const std::string table = work.Literal();
+  session_->Execute(
+      "INSERT INTO main._id_mapping(table_name, old_id, new_id) SELECT " + table +
+      ", q.k, row_number() OVER () + max(coalesce((SELECT max(new_id) FROM main._id_mapping WHERE "
+      "table_name = " +
+      table +
+      "), 0), coalesce((SELECT max(id) FROM main._understudy_seeds WHERE "
+      "table_name = " +
+      table + "), 0)) FROM (SELECT DISTINCT k FROM (" + rows +
+      ") WHERE k IS NOT NULL) q WHERE NOT EXISTS (SELECT 1 FROM main._id_mapping m WHERE "
+      "m.table_name = " +
+      table + " AND m.old_id = +q.k)");
+}
+
+void Mover::EnsureReferred(const TableWork& work, const std::string& rows) {
+  for (const auto& [parent, column] : work.refers) {
+    for (const TableWork& other : move_.tables) {
+      if (other.to->name != parent) continue;
+      EnsureKeys(other, "SELECT o." + QuoteIdentifier(column) + " AS k FROM " + work.Old() +
+                            " o WHERE " + rows);
+    }
+  }
+}
+
+// Old rows beside the rows that the schema gives the new table. They are one row when they agree on
+// another unique key, or, in a table without one, on every column and the key; else the seed keeps
+// its key, and the old row gets another one. `rows`: a condition over `o`.
+void Mover::MatchSeeds(const TableWork& work, const std::string& rows) {
+  if (!work.mapped || !work.seeded) return;
+  const std::string table = work.Literal();
+  const std::string seeds = "main._understudy_seed_" + std::to_string(work.number);
+  const std::string alias =
+      QuoteIdentifier(work.to->RowidAlias().empty() ? work.new_rowid : work.to->RowidAlias());
+  const std::string id = work.OldId("o");
+  const auto expression = [&](const std::string& column) -> std::string {
+    for (const TableWork::Compared& one : work.compared) {
+      if (one.column == QuoteIdentifier(column)) return one.expression;
+    }
+    return "";
+  };
+  std::vector<std::string> conditions;
+  for (const SqliteIndex& index : work.to->indexes) {
+    if (!index.unique || index.partial || index.origin == SqliteIndex::Origin::kPrimaryKey)
+      continue;
+    std::string condition;
+    for (const catalog::SqliteIndexPart& part : index.parts) {
+      const std::string from = part.column.empty() ? "" : expression(part.column);
+      if (from.empty()) {
+        condition.clear();
+        break;
+      }
+      condition += (condition.empty() ? "s." : " AND s.") + QuoteIdentifier(part.column) + " = " +
+                   from + " COLLATE " + QuoteIdentifier(part.collation);
+    }
+    if (!condition.empty()) conditions.push_back(condition);
+  }
+  if (conditions.empty()) {
+    std::string condition;
+    for (const TableWork::Compared& one : work.compared) {
+      if (one.column == alias) continue;
+      condition += " AND s." + one.column + " IS " + one.expression;
+    }
+    conditions.push_back("s." + alias + " = " + (work.assigned ? "s." + alias : id) + condition);
+  }
+  for (const std::string& condition : conditions) {
+    session_->Execute("INSERT OR IGNORE INTO main._id_mapping(table_name, old_id, new_id) SELECT " +
+                      table + ", " + id + ", s." + alias + " FROM " + seeds + " s CROSS JOIN " +
+                      work.Old() + " o ON " + condition + " WHERE (" + rows +
+                      ") AND NOT EXISTS (SELECT 1 FROM "
+                      "main._id_mapping m WHERE m.table_name = " +
+                      table + " AND (m.old_id = +" + id +
+                      ")) AND NOT EXISTS (SELECT 1 FROM main._id_mapping m WHERE m.table_name = " +
+                      table + " AND m.new_id = +s." + alias + ")");
+  }
+  if (work.assigned) return;
+  // The place is taken: by a seed, or by a row that gave way to one.
+  session_->Execute(
+      "INSERT OR IGNORE INTO main._id_mapping(table_name, old_id, new_id) SELECT " + table +
+      ", q.k, row_number() OVER () + max(coalesce((SELECT max(new_id) FROM main._id_mapping WHERE "
+      "table_name = " +
+      table + " AND new_id <> old_id), 0), " + std::to_string(kHeadroom) +
+      " + max(coalesce((SELECT max(" + alias + ") FROM " + work.New() +
+      "), 0), coalesce((SELECT max(" + QuoteIdentifier(work.key[0]) + ") FROM " + work.Old() +
+      "), 0)) ) FROM (SELECT " + id + " AS k FROM " + work.Old() + " o WHERE (" + rows +
+      ") AND NOT EXISTS (SELECT 1 FROM main._id_mapping m WHERE m.table_name = " + table +
+      " AND m.old_id = +" + id + ") AND " + id +
+      " IN (SELECT id FROM main._understudy_seeds WHERE table_name = " + table +
+      " UNION SELECT new_id FROM main._id_mapping WHERE table_name = " + table + ")) q");
+}
+
+void Mover::InsertDirty(const TableWork& work) {
+  const std::string inside = Inside(work);
+  if (inside == "0") return;
+  session_->Execute("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
+                    Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " +
+                    work.OldIsDirty() + " AND " + inside);
+}
+
+// With the new table's triggers on, a row that is still there is updated, not made anew.
+void Mover::ReplayWithTriggers(const TableWork& work, const std::string& inside) {
+  const std::string rows = work.OldIsDirty() + " AND " + inside;
+  std::string image = work.IsImage();
+  const auto over_table = [&](std::string condition) {  // n. → the table's own name
+    const std::string name = QuoteIdentifier(work.to->name) + ".";
+    for (std::size_t at = 0; (at = condition.find("n.\"", at)) != std::string::npos;) {
+      if (at > 0 && (std::isalnum(static_cast<unsigned char>(condition[at - 1])) != 0)) {
+        ++at;
+        continue;
+      }
+      condition.replace(at, 2, name);
+      at += name.size();
+    }
+    return condition;
+  };
+  session_->Execute("DELETE FROM " + work.New() + " WHERE " + work.NewIsDirty() +
+                    " AND NOT EXISTS (SELECT 1 FROM " + work.Old() + " o WHERE " + rows + " AND " +
+                    over_table(image) + ")");
+  std::string set;
+  for (const TableWork::Compared& one : work.compared) {
+    set += (set.empty() ? "" : ", ") + one.column + " = " + one.expression;
+  }
+  session_->Execute("UPDATE " + work.New() + " SET " + set + " FROM " + work.Old() + " o WHERE " +
+                    rows + " AND " + over_table(image) + " AND NOT (" + over_table(work.Matches()) +
+                    ")");
+  session_->Execute("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
+                    Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " + rows +
+                    " AND NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE " + image + ")");
+}
+
+// What the dirty keys became is what the old file has now.
+void Mover::CompareDirty(const TableWork& work) {
+  const std::string where = work.OldIsDirty() + " AND " + Inside(work);
+  const auto wrong =
+      session_->MaybeScalar("SELECT " + work.ShownKey() + " FROM " + work.Old() + " o WHERE " +
+                            where + " AND NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE " +
+                            work.IsImage() + " AND " + work.Matches() + ") LIMIT 1");
+  if (wrong) {
+    throw Error(ErrorKind::kMismatch, "the row " + wrong->text + " of " +
+                                          DisplayIdentifier(work.from->name) +
+                                          " is not in the new file as it must be");
+  }
+  const auto left = session_->MaybeScalar(
+      "SELECT 1 FROM (SELECT * FROM " + work.New() + " WHERE " + work.NewIsDirty() +
+      ") n WHERE NOT EXISTS (SELECT 1 FROM " + work.Old() + " o WHERE " + where + " AND " +
+      work.IsImage() + ") LIMIT 1");
+  if (left && !work.new_rowid.empty() && work.to->RowidAlias().empty()) return;  // no rowid in `n`
+  if (left) {
+    throw Error(ErrorKind::kMismatch, "a row of " + DisplayIdentifier(work.to->name) +
+                                          " is in the new file that the old one has no more");
+  }
+}
+
+// Replays up to `limit` log entries; the whole tail when `limit` is 0. In the open transaction.
+Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
+  Tail tail;
+  tail.from = last_replayed_;
+  const std::int64_t last =
+      session_->Scalar("SELECT coalesce(max(id), 0) FROM old._migration_log").AsInteger();
+  tail.to = limit > 0 ? std::min(last, tail.from + limit) : last;
+  tail.whole = tail.to == last;
+  if (tail.to <= tail.from) return tail;
+  std::vector<const TableWork*> touched;
+  const db::Result names = session_->Query(
+      "SELECT DISTINCT table_name FROM old._migration_log WHERE id > ?1 AND id <= ?2",
+      {Value::Integer(tail.from), Value::Integer(tail.to)});
+  for (const TableWork& work : move_.tables) {
+    const bool named = std::ranges::any_of(
+        names.rows, [&](const db::Row& row) { return row[0].text == work.from->name; });
+    if (named) touched.push_back(&work);
+  }
+  for (const TableWork* work : touched) Fill(*work, tail);
+  // Keys first, whichever table they are of: a row may refer to one that was written after it.
+  for (const TableWork* work : touched) {
+    MatchSeeds(*work, work->OldIsDirty());
+    if (work->assigned) {
+      EnsureKeys(*work, "SELECT " + work->OldId("o") + " AS k FROM " + work->Old() + " o WHERE " +
+                            work->OldIsDirty());
+    }
+    EnsureReferred(*work, work->OldIsDirty());
+  }
+  const bool fires = move_.triggers_on_replay && stage_ == "replay";
+  if (fires) {
+    for (const TableWork* work : touched) ReplayWithTriggers(*work, Inside(*work));
+  } else {
+    for (const TableWork* work : touched) {
+      session_->Execute("DELETE FROM " + work->New() + " WHERE " + work->NewIsDirty());
+    }
+    for (const TableWork* work : touched) InsertDirty(*work);
+  }
+  if (compare && !fires) {
+    for (const TableWork* work : touched) CompareDirty(*work);
+  }
+  for (const TableWork* work : touched) {
+    tail.keys += session_->Scalar("SELECT count(*) FROM " + work->Dirty()).AsInteger();
+  }
+  session_->Query("UPDATE main._migration_progress SET last_replayed_log_id = ?1 WHERE id = 0",
+                  {Value::Integer(tail.to)});
+  last_replayed_ = tail.to;
+  return tail;
+}
+
+void Mover::Adapt(double ms) {
+  const double factor = std::clamp(kWantedReadMs / std::max(ms, 0.5), 0.25, 4.0);
+  chunk_rows_ = std::clamp(static_cast<std::int64_t>(static_cast<double>(chunk_rows_) * factor),
+                           kFewestRows, kMostRows);
+}
+
+core::SyncProgress Mover::Step(const core::Budget& budget) {
+  const std::int64_t rows = wal_ ? budget.rows : std::min(budget.rows, chunk_rows_);
+  const std::int64_t keys = wal_ ? kTailKeysWal : kTailKeys;
+  bool caught_up = false;
+  std::int64_t pending = 0;
+  try {
+    for (int attempt = 0;; ++attempt) {
+      const auto started = SteadyClock::now();
+      Begin();
+      try {
+        const Tail tail = ReplayTail(attempt == 0 ? keys : 0, false);
+        if (!tail.whole) {  // nothing else in this unit
+          pending =
+              session_->Scalar("SELECT max(id) FROM old._migration_log").AsInteger() - tail.to;
+          Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
+          break;
+        }
+        if (stage_ == "seeds") {
+          SeedStep();
+          Commit("sync.before_commit", "sync.after_commit", "", 0);
+        } else if (stage_ == "copy") {
+          std::int64_t done = 0;
+          std::string name;
+          for (const TableWork& work : move_.tables) {
+            Progress& progress = progress_[static_cast<std::size_t>(work.number)];
+            if (progress.done) continue;
+            name = work.to->name;
+            done = CopyStep(progress, work, rows);
+            break;
+          }
+          if (name.empty()) SetStage("indexes");
+          Commit("copy.before_commit", "copy.after_commit", name, done);
+          if (!wal_ && done > 0) Adapt(MillisecondsSince(started));
+        } else if (stage_ == "indexes") {
+          IndexStep();
+          Commit("sync.before_commit", "sync.after_commit", "", 0);
+        } else if (stage_ == "verify") {
+          std::int64_t done = 0;
+          std::string name;
+          for (const TableWork& work : move_.tables) {
+            Progress& progress = progress_[static_cast<std::size_t>(work.number)];
+            if (progress.verify_done) continue;
+            name = work.to->name;
+            done = VerifyStep(progress, work, rows);
+            break;
+          }
+          if (name.empty()) SetStage("check");
+          Commit("sync.before_commit", "sync.after_commit", name, done);
+          if (!wal_ && done > 0) Adapt(MillisecondsSince(started));
+        } else if (stage_ == "check") {
+          // The new file is the old one's state of one moment now: checked without holding that.
+          Commit("sync.before_commit", "sync.after_commit", "", 0);
+          CheckStep();
+        } else {
+          Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
+          caught_up = tail.keys <= kLittleKeys;
+          pending = 0;
+        }
+        break;
+      } catch (const Error& error) {
+        session_->Rollback();
+        // Rows of two moments may meet where the log was read in part.
+        if (error.kind() == ErrorKind::kConstraint && attempt == 0) continue;
+        throw;
+      }
+    }
+  } catch (...) {
+    session_->Rollback();
+    throw;
+  }
+  const MoveState state = State(*session_);
+  return {.caught_up = caught_up,
+          .rows_done = state.rows_done,
+          .rows_total = state.rows_total,
+          .pending_writes = pending};
+}
+
+void Mover::SeedStep() {
+  for (const TableWork& work : move_.tables) {
+    MatchSeeds(work, "1");
+    // An estimate that costs nothing; what is copied in the end is the number of rows.
+    const auto most =
+        work.from->without_rowid
+            ? std::nullopt
+            : session_->MaybeScalar("SELECT coalesce(max(" + QuoteIdentifier(work.cursor[0]) +
+                                    "), 0) FROM " + work.Old());
+    session_->Query("UPDATE main._understudy_tables SET rows_total = ?2 WHERE table_name = ?1",
+                    {Value::Text(work.to->name),
+                     Value::Integer(most ? std::max<std::int64_t>(0, most->AsInteger()) : 0)});
+  }
+  SetStage("copy");
+}
+
+std::int64_t Mover::CopyStep(Progress& progress, const TableWork& work, std::int64_t rows) {
+  const std::string end = PositionAfter(work, progress.position, rows);
+  std::int64_t done = 0;
+  if (end.empty()) {
+    progress.done = true;
+  } else {
+    const std::string range = After(work, progress.position) + " AND " + UpTo(work, end);
+    if (work.assigned) {
+      EnsureKeys(work,
+                 "SELECT " + work.OldId("o") + " AS k FROM " + work.Old() + " o WHERE " + range);
+    }
+    EnsureReferred(work, range);
+    if (work.seeded) {  // rows of ours that stand where an old row belongs
+      session_->Execute("DELETE FROM " + work.Dirty());
+      std::string columns;
+      for (const std::string& column : work.key) columns += ", o." + QuoteIdentifier(column);
+      session_->Execute("INSERT INTO " + work.Dirty() + " SELECT " + work.OldId("o") + columns +
+                        " FROM " + work.Old() + " o WHERE " + range);
+      session_->Execute("DELETE FROM " + work.New() + " WHERE " + work.NewIsDirty());
+    }
+    done = session_
+               ->Query("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
+                       Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " + range)
+               .affected;
+    progress.position = end;
+    progress.rows += done;
+  }
+  session_->Query(
+      "UPDATE main._understudy_tables SET position = ?2, done = ?3, rows = ?4 WHERE table_name = "
+      "?1",
+      {Value::Text(work.to->name), Value::Text(progress.position),
+       Value::Integer(progress.done ? 1 : 0), Value::Integer(progress.rows)});
+  return done;
+}
+
+void Mover::IndexStep() {
+  for (const SqliteTable& table : move_.new_schema->tables) {
+    for (const SqliteIndex& index : table.indexes) {
+      if (!IsDeferred(index)) continue;
+      const bool there =
+          session_
+              ->Scalar("SELECT count(*) FROM main.sqlite_schema WHERE type = 'index' AND name = ?1",
+                       {Value::Text(index.name)})
+              .AsInteger() > 0;
+      if (there) continue;
+      Run(*session_, index.sql);
+      return;
+    }
+  }
+  SetStage("verify");
+}
+
+std::int64_t Mover::VerifyStep(Progress& progress, const TableWork& work, std::int64_t rows) {
+  const std::string end = PositionAfter(work, progress.verified, rows);
+  if (end.empty()) {
+    CountRows(work);
+    progress.verify_done = true;
+  } else {
+    const std::string range = After(work, progress.verified) + " AND " + UpTo(work, end);
+    const auto wrong =
+        session_->MaybeScalar("SELECT " + work.ShownKey() + " FROM " + work.Old() + " o WHERE " +
+                              range + " AND NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE " +
+                              work.IsImage() + " AND " + work.Matches() + ") LIMIT 1");
+    if (wrong) {
+      throw Error(ErrorKind::kMismatch,
+                  "the row " + wrong->text + " of " + DisplayIdentifier(work.from->name) +
+                      " is not in the new file as it must be; was it written by a connection with "
+                      "triggers switched off? Production is unchanged; give the copy up with: "
+                      "understudy migrate reset");
+    }
+    progress.verified = end;
+  }
+  session_->Query(
+      "UPDATE main._understudy_tables SET verified = ?2, verify_done = ?3 WHERE table_name = ?1",
+      {Value::Text(work.to->name), Value::Text(progress.verified),
+       Value::Integer(progress.verify_done ? 1 : 0)});
+  return end.empty() ? 0 : rows;
+}
+
+// Rows that are in the new file alone: every old row is there, so that the numbers tell.
+void Mover::CountRows(const TableWork& work) {
+  const std::int64_t old_rows = session_->Scalar("SELECT count(*) FROM " + work.Old()).AsInteger();
+  const std::int64_t new_rows = session_->Scalar("SELECT count(*) FROM " + work.New()).AsInteger();
+  std::int64_t seeds = 0;
+  if (work.seeded) {
+    const std::string table = "main._understudy_seed_" + std::to_string(work.number);
+    if (work.mapped) {
+      seeds = session_
+                  ->Scalar("SELECT count(*) FROM main._understudy_seeds s WHERE s.table_name = " +
+                           work.Literal() +
+                           " AND NOT EXISTS (SELECT 1 FROM main._id_mapping m WHERE m.table_name = "
+                           "s.table_name AND m.new_id = s.id)")
+                  .AsInteger();
+    } else {  // seeds whose key no old row has (any more, or yet)
+      std::string same;
+      for (std::size_t i = 0; i < work.new_key.size(); ++i) {
+        same += (i == 0 ? "" : " AND ") + work.Translated(i, "o." + QuoteIdentifier(work.key[i])) +
+                " IS s." + QuoteIdentifier(work.new_key[i]);
+      }
+      const std::string row = "SELECT count(*) FROM " + table +
+                              " s WHERE NOT EXISTS (SELECT 1 FROM " + work.Old() + " o WHERE " +
+                              same + ")";
+      const std::int64_t unmatched = session_->Scalar(row).AsInteger();
+      // A seed whose old row was deleted meanwhile went with it.
+      if (new_rows >= old_rows && new_rows <= old_rows + unmatched) return;
+      seeds = unmatched;
+    }
+  }
+  if (old_rows + seeds != new_rows) {
+    throw Error(ErrorKind::kMismatch,
+                "the new table " + DisplayIdentifier(work.to->name) + " has " +
+                    std::to_string(new_rows) + " rows, and " + std::to_string(old_rows + seeds) +
+                    " belong there (" + std::to_string(old_rows) + " of the old file" +
+                    (seeds > 0 ? ", " + std::to_string(seeds) + " of the schema" : "") +
+                    "); were rows deleted by a connection with triggers switched off? Production "
+                    "is unchanged; give the copy up with: understudy migrate reset");
+  }
+}
+
+void Mover::CheckStep() {
+  const db::Result integrity = session_->Query("PRAGMA main.integrity_check(10)");
+  if (integrity.rows.empty() || integrity.rows[0][0].text != "ok") {
+    throw Error(ErrorKind::kMismatch,
+                "the new file is damaged: " +
+                    (integrity.rows.empty() ? "no answer" : integrity.rows[0][0].text));
+  }
+  const db::Result orphans = session_->Query(
+      "SELECT \"table\", rowid, parent, fkid FROM "
+      "pragma_foreign_key_check(NULL, 'main') LIMIT 5");
+  if (!orphans.rows.empty()) {
+    std::string list;
+    for (const db::Row& row : orphans.rows) {
+      list += (list.empty() ? "" : "; ") + DisplayIdentifier(row[0].text) +
+              (row[1].is_null() ? "" : " rowid " + row[1].text) + " refers to no row of " +
+              DisplayIdentifier(row[2].text);
+    }
+    throw Error(ErrorKind::kConstraint,
+                "rows refer to rows that are not there: " + list +
+                    ". Put them right in the old file, then go on with: understudy migrate drain");
+  }
+  db::Transaction transaction(*session_);
+  hooks_.check(*session_);
+  TriggerStep();
+  Follow();
+  SetStage("replay");
+  transaction.Commit();
+}
+
+void Mover::TriggerStep() {
+  if (!move_.triggers_on_replay) return;  // the cutover makes them
+  for (const catalog::SqliteTrigger& trigger : move_.new_schema->triggers) {
+    Run(*session_, trigger.sql);
+  }
+}
+
+// What belongs to the file and not to a row.
+void Mover::Follow() {
+  for (const TableWork& work : move_.tables) {
+    if (!work.to->autoincrement) continue;
+    std::int64_t mark = 0;
+    if (work.from->autoincrement && !work.assigned) {
+      mark = session_
+                 ->Scalar("SELECT coalesce(max(seq), 0) FROM old.sqlite_sequence WHERE name = ?1",
+                          {Value::Text(work.from->name)})
+                 .AsInteger();
+    }
+    const std::int64_t highest =
+        session_
+            ->Scalar("SELECT coalesce(max(" + QuoteIdentifier(work.new_rowid) + "), 0) FROM " +
+                     work.New())
+            .AsInteger();
+    const std::int64_t present =
+        session_
+            ->Scalar("SELECT coalesce(max(seq), 0) FROM main.sqlite_sequence WHERE name = ?1",
+                     {Value::Text(work.to->name)})
+            .AsInteger();
+    const std::int64_t wanted = std::max({mark, highest, present});
+    if (wanted == 0) continue;
+    session_->Query("DELETE FROM main.sqlite_sequence WHERE name = ?1",
+                    {Value::Text(work.to->name)});
+    session_->Query("INSERT INTO main.sqlite_sequence(name, seq) VALUES (?1, ?2)",
+                    {Value::Text(work.to->name), Value::Integer(wanted)});
+  }
+  for (const char* pragma : {"user_version", "application_id"}) {
+    const std::string name(pragma);
+    if (session_->Scalar("PRAGMA main." + name).AsInteger() != 0) continue;  // the schema says it
+    const std::string value = session_->Scalar("PRAGMA old." + name).text;
+    session_->Execute("PRAGMA main." + name + " = " + value);
+  }
+}
+
+bool Mover::Prepared() {
+  const std::string stage = State(*session_).stage;
+  return stage == "replay";
+}
+
+std::int64_t Mover::ReplayAll() {
+  std::int64_t keys = 0;
+  try {
+    Begin();
+    keys = ReplayTail(0, true).keys;
+    Follow();
+    Commit("replay.before_commit", "replay.after_commit", "", keys);
+  } catch (...) {
+    session_->Rollback();
+    throw;
+  }
+  return keys;
+}
+
+void Mover::MarkDrained() {
+  db::Transaction transaction(*session_);
+  hooks_.check(*session_);
+  session_->Execute("UPDATE main._migration_progress SET drain_completed = 1 WHERE id = 0");
+  transaction.Commit();
+}
+
+}  // namespace understudy::hot_copy

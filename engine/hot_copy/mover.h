@@ -1,0 +1,127 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/catalog/sqlite_diff.h"
+#include "engine/core/migration.h"
+#include "engine/db/session.h"
+#include "engine/hot_copy/table_work.h"
+
+namespace understudy::hot_copy {
+
+// What a mover works on; everything outlives it.
+struct Move {
+  const catalog::SqliteSchema* old_schema = nullptr;
+  const catalog::SqliteSchema* new_schema = nullptr;
+  std::vector<TableWork> tables;  // parents first
+  bool triggers_on_replay = false;
+  std::filesystem::path old_file;
+  db::Endpoint new_file;
+};
+
+// How far it has come, from the new file alone.
+struct MoveState {
+  std::string stage;  // seeds copy indexes verify check triggers replay
+  std::int64_t rows_done = 0;
+  std::int64_t rows_total = 0;
+  std::int64_t last_replayed = 0;
+  bool drain_completed = false;
+};
+
+// Moves the rows: copies in chunks, replays what was recorded, checks what it did. One session: the
+// new file as `main`, the old one attached as `old`. Every unit is one transaction in the new file,
+// which reads the old one in one snapshot and writes its checkpoint with its rows; it begins with
+// the whole tail of the log, so that what is in the new file is the old file's present state, up to
+// where the copy has come, and no constraint of the new file meets rows of two moments.
+//
+// A rollback-journal file is held for at most 50 ms by a unit of the copy: one long read would make
+// every writer fail with "database is locked". A WAL file's readers block nobody.
+class Mover {
+ public:
+  // `at`: called at points of the table, inside the unit; `check`: in every transaction (epoch).
+  struct Hooks {
+    std::function<void(const char* point, const std::string& table, std::int64_t rows)> at;
+    std::function<void(db::Session&)> check;
+  };
+  Mover(const Move& move, Hooks hooks);
+
+  // Makes the new file's schema and the contract's tables, unless they are there; one transaction.
+  static void Build(db::Session& session, const catalog::SqliteSchema& schema, db::Session& memory,
+                    const std::string& schema_commit, const std::vector<TableWork>& tables);
+  static bool IsBuilt(db::Session& session);
+  static MoveState State(db::Session& session);
+  // Of everything in the schema of `database` that is not the engine's own.
+  static std::string OldSchemaHash(db::Session& session, const std::string& database);
+
+  // One unit. caught_up: everything is copied, checked, and the log had no more than a little left.
+  core::SyncProgress Step(const core::Budget& budget);
+  // All of the log, and what its keys became, compared; the high-water marks. The caller holds the
+  // old file's write lock. Gives the number of keys.
+  std::int64_t ReplayAll();
+  bool Prepared();  // copied and checked: may be drained
+  void MarkDrained();
+
+  db::Session& session() { return *session_; }
+
+ private:
+  struct Progress {
+    std::string table;
+    std::string position;  // as row_data; "" = not begun
+    bool done = false;
+    std::string verified;  // position
+    bool verify_done = false;
+    std::int64_t rows = 0;
+  };
+  struct Tail {
+    std::int64_t from = 0;  // exclusive
+    std::int64_t to = 0;    // inclusive
+    bool whole = true;      // nothing lies beyond
+    std::int64_t keys = 0;
+  };
+
+  void Begin();
+  void Commit(const char* before, const char* after, const std::string& table, std::int64_t rows);
+  void Load();
+  void CheckOldSchema();
+  std::string Stage() const;
+  void SetStage(const std::string& stage);
+  Tail ReplayTail(std::int64_t limit, bool compare);
+  void Fill(const TableWork& work, const Tail& tail);
+  void EnsureKeys(const TableWork& work, const std::string& rows);
+  void EnsureReferred(const TableWork& work, const std::string& rows);
+  void MatchSeeds(const TableWork& work, const std::string& rows);
+  void InsertDirty(const TableWork& work);
+  void ReplayWithTriggers(const TableWork& work, const std::string& inside);
+  void CompareDirty(const TableWork& work);
+  std::string Inside(const TableWork& work) const;  // condition: copied already; "" = all, "0" none
+  std::string After(const TableWork& work, const std::string& position) const;
+  std::string UpTo(const TableWork& work, const std::string& position) const;
+  std::string PositionAfter(const TableWork& work, const std::string& position, std::int64_t rows);
+  void SeedStep();
+  std::int64_t CopyStep(Progress& progress, const TableWork& work, std::int64_t rows);
+  void IndexStep();
+  std::int64_t VerifyStep(Progress& progress, const TableWork& work, std::int64_t rows);
+  void CountRows(const TableWork& work);
+  void CheckStep();
+  void TriggerStep();
+  void Follow();  // high-water marks, user_version, application_id
+  void Adapt(double ms);
+  bool OldIsWal();
+
+  const Move& move_;
+  Hooks hooks_;
+  std::unique_ptr<db::Session> session_;
+  bool wal_ = false;
+  std::int64_t chunk_rows_ = 500;   // rollback journal: so many as fit the time
+  std::vector<Progress> progress_;  // beside move_.tables
+  std::string stage_;
+  std::int64_t last_replayed_ = 0;
+  std::int64_t old_version_ = -1;
+};
+
+}  // namespace understudy::hot_copy

@@ -1,0 +1,395 @@
+#include "engine/hot_copy/table_work.h"
+
+#include <algorithm>
+#include <cctype>
+#include <functional>
+#include <set>
+
+#include "engine/capture/sqlite_capture.h"
+#include "engine/db/identifier.h"
+
+namespace understudy::hot_copy {
+namespace {
+using catalog::SqliteColumn;
+using catalog::SqliteColumnSource;
+using catalog::SqliteDiff;
+using catalog::SqliteForeignKey;
+using catalog::SqliteSchema;
+using catalog::SqliteTable;
+using catalog::SqliteTablePair;
+using db::DisplayIdentifier;
+using db::QuoteIdentifier;
+using db::QuoteLiteral;
+using Kind = SqliteColumnSource::Kind;
+
+bool Same(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, [](char x, char y) {
+    return std::tolower(static_cast<unsigned char>(x)) ==
+           std::tolower(static_cast<unsigned char>(y));
+  });
+}
+
+bool Holds(const std::vector<std::string>& names, std::string_view name) {
+  return std::ranges::any_of(names, [&](const std::string& n) { return Same(n, name); });
+}
+
+std::string Joined(const std::vector<std::string>& parts, const std::string& between) {
+  std::string all;
+  for (const std::string& part : parts) all += (all.empty() ? "" : between) + part;
+  return all;
+}
+
+std::string List(const std::vector<std::string>& names, const std::string& prefix) {
+  std::vector<std::string> quoted;
+  for (const std::string& name : names) quoted.push_back(prefix + QuoteIdentifier(name));
+  return Joined(quoted, ", ");
+}
+
+class Planner {
+ public:
+  Planner(const SqliteSchema& old_schema, const SqliteSchema& new_schema, SqliteDiff& diff,
+          const std::map<std::string, std::int64_t>& seeds)
+      : old_(old_schema), new_(new_schema), diff_(diff), seeds_(seeds) {}
+
+  std::vector<TableWork> Run() {
+    for (const SqliteTablePair& pair : diff_.pairs) {
+      TableWork work;
+      work.pair = &pair;
+      work.from = old_.Table(pair.old_name);
+      work.to = new_.Table(pair.new_name);
+      work.number = static_cast<int>(works_.size());
+      const auto seeded = seeds_.find(pair.new_name);
+      work.seeded = seeded != seeds_.end() && seeded->second > 0;
+      Identify(work);
+      works_.push_back(std::move(work));
+    }
+    for (TableWork& work : works_) Project(work);
+    return std::move(works_);
+  }
+
+ private:
+  void Object(const std::string& object, std::string why) {
+    diff_.unsupported.push_back({DisplayIdentifier(object), std::move(why)});
+  }
+
+  void Identify(TableWork& work) {
+    const SqliteTable& from = *work.from;
+    const SqliteTable& to = *work.to;
+    const std::string rowid = from.RowidName();
+    const std::string alias = from.RowidAlias();
+    const std::vector<std::string> declared = from.PrimaryKey();
+    const bool certain = std::ranges::all_of(declared, [&](const std::string& column) {
+      return Same(column, alias) || from.Column(column)->not_null;
+    });
+    work.new_rowid = to.without_rowid           ? ""
+                     : !to.RowidAlias().empty() ? to.RowidAlias()
+                                                : to.RowidName();
+    if (!alias.empty()) {
+      work.cursor = {alias};
+    } else if (!rowid.empty()) {
+      work.cursor = {rowid};
+    } else if (!declared.empty() && certain) {
+      work.cursor = declared;
+    } else {
+      Object(from.name,
+             "has no usable key: its primary key may be NULL, and columns of its own "
+             "are named rowid, _rowid_ and oid");
+      return;
+    }
+    const std::string new_alias = to.RowidAlias();
+    const bool assigns =
+        !new_alias.empty() && work.pair->Source(new_alias)->kind == Kind::kAssigned;
+    // The declared key, where the new table holds it as it is.
+    std::vector<std::string> carried;
+    for (const std::string& column : declared) {
+      const std::string as = work.pair->CarriedAs(column);
+      if (!as.empty()) carried.push_back(as);
+    }
+    if (!declared.empty() && carried.size() == declared.size() && !assigns) {
+      work.key = declared;
+      work.new_key = carried;
+    } else if (declared.empty() && !work.new_rowid.empty() && (new_alias.empty() || assigns)) {
+      work.key = {rowid};  // a rowid goes over as it is, whether it has a name there or not
+      work.new_key = {work.new_rowid};
+    } else if (!work.new_rowid.empty()) {
+      work.key = declared.empty() ? work.cursor : declared;
+      work.assigned = true;
+    } else {
+      // The new primary key is made of other columns: rows are told by those.
+      for (const std::string& column : to.PrimaryKey()) {
+        const SqliteColumnSource* source = work.pair->Source(column);
+        if (source->kind != Kind::kColumn) {
+          Object(to.name,
+                 "its new primary key does not come from columns of the old table, so "
+                 "that its rows cannot be told apart while they change");
+          return;
+        }
+        work.key.push_back(source->from);
+        work.new_key.push_back(column);
+      }
+    }
+    const bool one_number =
+        work.new_key.size() == 1 && !new_alias.empty() && Same(work.new_key[0], new_alias);
+    work.mapped = work.assigned || (work.seeded && one_number);
+    if (work.assigned && !new_alias.empty() && !assigns &&
+        work.pair->Source(new_alias)->kind != Kind::kAssigned) {
+      // INTEGER PRIMARY KEY from a column that is no key of the old table.
+      const SqliteColumnSource* source = work.pair->Source(new_alias);
+      if (source->kind == Kind::kColumn) {
+        work.key = {source->from};
+        work.new_key = {new_alias};
+        work.assigned = false;
+        work.mapped = work.seeded;
+      } else {
+        Object(to.name,
+               "its INTEGER PRIMARY KEY is computed, so that its rows cannot be told apart "
+               "while they change");
+      }
+    }
+  }
+
+  const TableWork* OfNew(std::string_view name) const {
+    for (const TableWork& work : works_) {
+      if (Same(work.to->name, name)) return &work;
+    }
+    return nullptr;
+  }
+  const TableWork* OfOld(std::string_view name) const {
+    for (const TableWork& work : works_) {
+      if (Same(work.from->name, name)) return &work;
+    }
+    return nullptr;
+  }
+
+  // The mapped table whose keys the new column holds, when it takes them from an old column.
+  const TableWork* TranslatorOf(const TableWork& work, const std::string& column,
+                                std::set<std::string> seen = {}) const {
+    if (!seen.insert(work.to->name + "." + column).second) return nullptr;
+    if (work.mapped && !work.assigned && Same(column, work.new_key[0])) return &work;
+    const SqliteColumnSource* source = work.pair->Source(column);
+    if (source == nullptr || source->kind != Kind::kColumn) return nullptr;
+    const auto through = [&](const TableWork* parent, const std::string& parent_new_column,
+                             bool whole) -> const TableWork* {
+      if (parent == nullptr) return nullptr;
+      if (parent->mapped && whole && parent->key.size() == 1 &&
+          Same(parent_new_column, parent->new_rowid)) {
+        return parent;
+      }
+      return TranslatorOf(*parent, parent_new_column, seen);
+    };
+    for (const SqliteForeignKey& key : work.to->foreign_keys) {
+      for (std::size_t i = 0; i < key.columns.size() && i < key.parent_columns.size(); ++i) {
+        if (!Same(key.columns[i], column)) continue;
+        if (const TableWork* found =
+                through(OfNew(key.parent), key.parent_columns[i], key.columns.size() == 1)) {
+          return found;
+        }
+      }
+    }
+    for (const SqliteForeignKey& key : work.from->foreign_keys) {
+      for (std::size_t i = 0; i < key.columns.size() && i < key.parent_columns.size(); ++i) {
+        if (!Same(key.columns[i], source->from)) continue;
+        const TableWork* parent = OfOld(key.parent);
+        if (parent == nullptr) continue;
+        const bool is_key = parent->key.size() == 1 && Same(parent->key[0], key.parent_columns[i]);
+        if (parent->mapped && parent->assigned && is_key && key.columns.size() == 1) {
+          // Only where the new column is to hold the parent's new key: a key that the new parent
+          // still carries as a column of its own needs no translation.
+          if (parent->pair->CarriedAs(key.parent_columns[i]).empty()) return parent;
+          continue;
+        }
+        const std::string carried = parent->pair->CarriedAs(key.parent_columns[i]);
+        if (carried.empty()) continue;
+        if (const TableWork* found = through(parent, carried, key.columns.size() == 1)) {
+          return found;
+        }
+      }
+    }
+    return nullptr;
+  }
+
+  void Project(TableWork& work) {
+    if (work.key.empty()) return;
+    const std::string new_alias = work.to->RowidAlias();
+    // The rowid, where it is no column that has a source of its own.
+    if (work.assigned && !work.new_rowid.empty()) {
+      work.columns.push_back(QuoteIdentifier(work.new_rowid));
+      work.expressions.push_back(Translate(work.to->name, true, work.OldId("o")));
+    } else if (work.new_key.size() == 1 && Same(work.new_key[0], work.new_rowid) &&
+               (new_alias.empty() || work.pair->Source(new_alias)->kind == Kind::kAssigned)) {
+      work.columns.push_back(QuoteIdentifier(work.new_rowid));
+      work.expressions.push_back("o." + QuoteIdentifier(work.key[0]));
+    }
+    for (const SqliteColumnSource& source : work.pair->sources) {
+      std::string expression;
+      bool converted = false;
+      switch (source.kind) {
+        case Kind::kColumn: {
+          expression = "o." + QuoteIdentifier(source.from);
+          converted =
+              work.from->Column(source.from)->affinity != work.to->Column(source.column)->affinity;
+          if (const TableWork* parent = TranslatorOf(work, source.column)) {
+            if (parent->assigned) work.refers.emplace_back(parent->to->name, source.from);
+            expression = Translate(parent->to->name, parent->assigned, expression);
+          }
+          break;
+        }
+        case Kind::kExpression:
+          expression =
+              "(SELECT " + source.from + " FROM (SELECT " + List(OldColumns(work), "o.") + "))";
+          converted = true;
+          break;
+        case Kind::kTypeDefault:
+          expression = source.from;
+          break;
+        default:
+          continue;
+      }
+      const std::string column = QuoteIdentifier(source.column);
+      work.columns.push_back(column);
+      work.expressions.push_back(expression);
+      work.compared.push_back({column, expression, converted});
+    }
+    if (work.columns.empty()) {
+      Object(work.to->name, "nothing of the old table goes into the new one");
+    }
+    for (std::size_t i = 0; i < work.key.size(); ++i) {
+      std::string by;
+      if (!work.assigned) {
+        if (const TableWork* parent = TranslatorOf(work, work.new_key[i])) {
+          by = parent->to->name;
+          if (parent->assigned) work.assigned_tables.push_back(by);
+        }
+      }
+      work.translators.push_back(by);
+    }
+  }
+
+  static std::vector<std::string> OldColumns(const TableWork& work) {
+    std::vector<std::string> names;
+    for (const SqliteColumn& column : work.from->columns) names.push_back(column.name);
+    return names;
+  }
+
+  const SqliteSchema& old_;
+  const SqliteSchema& new_;
+  SqliteDiff& diff_;
+  const std::map<std::string, std::int64_t>& seeds_;
+  std::vector<TableWork> works_;
+};
+
+}  // namespace
+
+std::string Translate(const std::string& parent, bool assigned, const std::string& value) {
+  const std::string found =
+      "(SELECT m.new_id FROM main._id_mapping m WHERE m.table_name = " + QuoteLiteral(parent) +
+      " AND m.old_id = +" + value + ")";
+  return assigned ? found : "coalesce(" + found + ", " + value + ")";
+}
+
+std::string TableWork::Old() const { return "old." + QuoteIdentifier(from->name); }
+std::string TableWork::New() const { return "main." + QuoteIdentifier(to->name); }
+std::string TableWork::Dirty() const { return "temp.dirty_" + std::to_string(number); }
+std::string TableWork::Literal() const { return QuoteLiteral(to->name); }
+
+bool TableWork::by_integer() const {
+  return key.size() == 1 && cursor.size() == 1 && Same(key[0], cursor[0]) && !from->without_rowid;
+}
+
+std::string TableWork::OldId(const std::string& row) const {
+  if (key.size() == 1) return row + "." + QuoteIdentifier(key[0]);
+  return "(" + capture::SqliteKeySql(*from, key, row) + ")";
+}
+
+std::string TableWork::OldIsDirty() const {
+  if (by_integer()) return "o." + QuoteIdentifier(key[0]) + " IN (SELECT k0 FROM " + Dirty() + ")";
+  std::string same;
+  for (std::size_t i = 0; i < key.size(); ++i) {
+    same += (i == 0 ? "x." : " AND x.") + QuoteIdentifier(key[i]) + " IS d.k" + std::to_string(i);
+  }
+  const std::string rows = " FROM " + Dirty() + " d CROSS JOIN " + Old() + " x ON " + same + ")";
+  if (cursor.size() == 1) {
+    return "o." + QuoteIdentifier(cursor[0]) + " IN (SELECT x." + QuoteIdentifier(cursor[0]) + rows;
+  }
+  return "(" + List(cursor, "o.") + ") IN (SELECT " + List(cursor, "x.") + rows;
+}
+
+std::string TableWork::Translated(std::size_t place, const std::string& value) const {
+  const std::string& parent = translators[place];
+  if (parent.empty()) return value;
+  return Translate(parent, Holds(assigned_tables, parent), value);
+}
+
+std::string TableWork::NewIsDirty() const {
+  const std::string rowid = new_rowid.empty() ? "" : QuoteIdentifier(new_rowid);
+  if (assigned) {
+    return rowid + " IN (SELECT m.new_id FROM " + Dirty() +
+           " d CROSS JOIN main._id_mapping m ON m.table_name = " + Literal() +
+           " AND m.old_id = d.id)";
+  }
+  if (new_key.size() == 1 && Same(new_key[0], new_rowid)) {
+    if (!mapped) return rowid + " IN (SELECT k0 FROM " + Dirty() + ")";
+    // A key that was never mapped is not ours to delete when a seed, or a row that gave way to one,
+    // lives there.
+    return rowid + " IN (SELECT coalesce(m.new_id, d.k0) FROM " + Dirty() +
+           " d LEFT JOIN main._id_mapping m ON m.table_name = " + Literal() +
+           " AND m.old_id = d.k0 WHERE m.new_id IS NOT NULL OR (NOT EXISTS (SELECT 1 FROM "
+           "main._id_mapping t WHERE t.table_name = " +
+           Literal() +
+           " AND t.new_id = d.k0) AND NOT EXISTS (SELECT 1 FROM main._understudy_seeds "
+           "s WHERE s.table_name = " +
+           Literal() + " AND s.id = d.k0)))";
+  }
+  std::string same;
+  for (std::size_t i = 0; i < key.size(); ++i) {
+    same += (i == 0 ? "u." : " AND u.") + QuoteIdentifier(new_key[i]) + " IS " +
+            Translated(i, "d.k" + std::to_string(i));
+  }
+  const std::string rows = " FROM " + Dirty() + " d CROSS JOIN " + New() + " u ON " + same + ")";
+  if (!rowid.empty()) return rowid + " IN (SELECT u." + rowid + rows;
+  const std::vector<std::string> primary = to->PrimaryKey();
+  return "(" + List(primary, "") + ") IN (SELECT " + List(primary, "u.") + rows;
+}
+
+std::string TableWork::IsImage() const {
+  if (assigned) {
+    return "n." + QuoteIdentifier(new_rowid) + " = " + Translate(to->name, true, OldId("o"));
+  }
+  std::string same;
+  for (std::size_t i = 0; i < key.size(); ++i) {
+    same += (i == 0 ? "n." : " AND n.") + QuoteIdentifier(new_key[i]) + " IS " +
+            Translated(i, "o." + QuoteIdentifier(key[i]));
+  }
+  return same;
+}
+
+std::string TableWork::Matches() const {
+  std::string left;
+  std::string right;
+  std::string converted;
+  for (const Compared& one : compared) {
+    if (one.converted) {
+      converted += " AND n." + one.column + " COLLATE BINARY IS +" + one.expression;
+    } else {
+      left += ", n." + one.column;
+      right += ", " + one.expression;
+    }
+  }
+  return "understudy_hash(0" + left + ") = understudy_hash(0" + right + ")" + converted;
+}
+
+std::string TableWork::ShownKey() const {
+  std::string shown;
+  for (const std::string& column : key) {
+    shown += (shown.empty() ? "" : " || ', ' || ") + ("quote(o." + QuoteIdentifier(column)) + ")";
+  }
+  return shown;
+}
+
+std::vector<TableWork> PlanTables(const SqliteSchema& old_schema, const SqliteSchema& new_schema,
+                                  SqliteDiff& diff,
+                                  const std::map<std::string, std::int64_t>& seeds) {
+  return Planner(old_schema, new_schema, diff, seeds).Run();
+}
+
+}  // namespace understudy::hot_copy

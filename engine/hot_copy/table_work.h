@@ -1,0 +1,81 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/catalog/sqlite_diff.h"
+#include "engine/catalog/sqlite_schema.h"
+
+namespace understudy::hot_copy {
+
+// How the rows of one table go from the old file (attached as `old`) to the new one (`main`), as
+// SQL. A row is known by its old key; `o` is a row of the old table, `n` one of the new.
+//
+// Identity: rows keep their keys (`carried`) unless the new table assigns its own (`assigned`), or
+// a seed row took the place (`mapped` without `assigned`). Mapped keys stand in
+// _id_mapping(table_name, old_id, new_id), under the new table's name, for as long as the migration
+// runs: a key that is translated once is translated the same way ever after.
+struct TableWork {
+  const catalog::SqliteTable* from = nullptr;
+  const catalog::SqliteTable* to = nullptr;
+  const catalog::SqliteTablePair* pair = nullptr;
+  int number = 0;
+
+  std::vector<std::string> key;      // of the old table: column names, or the rowid's name
+  std::vector<std::string> cursor;   // in whose order the old table is read: rowid, or key columns
+  std::vector<std::string> new_key;  // columns (or rowid) of the new table, beside `key`; empty
+                                     // when `assigned`
+  std::string new_rowid;             // the new table's rowid or its alias; "" = WITHOUT ROWID
+  bool assigned = false;
+  bool seeded = false;  // the schema gives the new table rows
+  bool mapped = false;  // _id_mapping may hold rows of it
+
+  std::vector<std::string> columns;      // of the new table that are inserted, quoted
+  std::vector<std::string> expressions;  // beside them, over `o`
+  // New columns that must hold the same afterwards: name, expression, whether the type converts.
+  struct Compared {
+    std::string column;
+    std::string expression;
+    bool converted = false;
+  };
+  std::vector<Compared> compared;
+  // Assigned parents that rows of this table refer to: parent's new table, old column.
+  std::vector<std::pair<std::string, std::string>> refers;
+
+  std::string Old() const;      // old."name"
+  std::string New() const;      // main."name"
+  std::string Dirty() const;    // temp."dirty_3"
+  std::string Literal() const;  // 'name' of the new table, as in _id_mapping
+  bool by_integer() const;      // the old key is one whole number, and the cursor too
+  // The old key as it stands in _id_mapping.old_id, over the row `row`.
+  std::string OldId(const std::string& row) const;
+  // The rows of the old table that are dirty: a condition over `o`.
+  std::string OldIsDirty() const;
+  // The rows of the new table whose old keys are dirty: a condition over the table itself.
+  std::string NewIsDirty() const;
+  // `n` is the row that `o` became.
+  std::string IsImage() const;
+  // `n` holds what `o` gives.
+  std::string Matches() const;
+  // For people: the key of `o`.
+  std::string ShownKey() const;
+
+  // The new key value that stands for the old one in `value`, for the n-th key column.
+  std::vector<std::string>
+      translators;  // beside `key`: new table whose mapping translates; "" none
+  std::string Translated(std::size_t place, const std::string& value) const;
+  std::vector<std::string> assigned_tables;  // all of them, for Translate
+};
+
+// Decides identity and projection for every pair of `diff`; objections go to diff.unsupported.
+// `seeds`: new table -> number of seed rows.
+std::vector<TableWork> PlanTables(const catalog::SqliteSchema& old_schema,
+                                  const catalog::SqliteSchema& new_schema,
+                                  catalog::SqliteDiff& diff,
+                                  const std::map<std::string, std::int64_t>& seeds);
+
+// SQL for `value` (an old key of the mapped table `parent`) as a new one.
+std::string Translate(const std::string& parent, bool assigned, const std::string& value);
+
+}  // namespace understudy::hot_copy
