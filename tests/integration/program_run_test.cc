@@ -7,6 +7,7 @@
 #include <sstream>
 #include <thread>
 
+#include "engine/base/clock.h"
 #include "engine/db/session.h"
 #include "tests/integration/program_support.h"
 #include "tests/support/server.h"
@@ -178,6 +179,42 @@ TEST(ProgramRun, OneSeedGivesTheSameWrites) {
   EXPECT_GT(common, 500U);
   EXPECT_EQ(first.substr(0, common), again.substr(0, common));
   EXPECT_NE(writes("c", "8").substr(0, 500), first.substr(0, 500));
+}
+
+// hard-case 120: somebody sets the clock, again and again, while a rehearsal runs.
+TEST(ProgramRun, AStepOfTheWallClockChangesNoDurationAndNoVerdict) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer wants to be loaded first";
+#endif
+  Workspace w;
+  Json scenario = SmallScenario(w, "clock");
+  scenario["workload"] = {{{"kind", "writers"}, {"on", "main"}, {"rate_per_s", 50}}};
+  scenario["steps"] = {
+      {{"snapshot", "before"}},       {{"migrate", {{"through", "verify"}}}},
+      {{"wait", {{"seconds", 1.5}}}}, {{"mutate", {{"on", "main"}, {"seconds", 1}}}},
+      {{"snapshot", "after"}},        {{"cleanup", Json::object()}}};
+  scenario["checks"] = {{"duration", {{"max_ms", 60000}}}, {"stalls", {{"max_ms", 30000}}}};
+  w.environment["LD_PRELOAD"] = UNDERSTUDY_STEPPING_CLOCK;
+  const auto started = std::chrono::steady_clock::now();
+  const std::string before = UtcNow();
+  const Outcome outcome = w.Run({"run", w.WriteJson("s.json", scenario), "--out", w.At("out")});
+  const double took_ms = MillisecondsSince(started);
+  EXPECT_EQ(outcome.exit_status, 0) << Said(outcome);
+  const Json report = w.Report();
+  // The program did see another clock, or this proves nothing: hours from ours.
+  EXPECT_NE(report["started_at"].get<std::string>().substr(0, 13), before.substr(0, 13));
+  const Json& run = report["scenarios"][0];
+  EXPECT_GE(run["duration_ms"].get<double>(), 2500);
+  EXPECT_LE(run["duration_ms"].get<double>(), took_ms);
+  for (const Json& step : run["steps"]) {
+    EXPECT_GE(step["duration_ms"].get<double>(), 0) << step;
+    EXPECT_LE(step["duration_ms"].get<double>(), took_ms) << step;
+  }
+  for (const Json& phase : run["phases"]) {
+    EXPECT_GE(phase["duration_ms"].get<double>(), 0) << phase;
+    EXPECT_LE(phase["duration_ms"].get<double>(), took_ms) << phase;
+  }
+  EXPECT_LE(run["measurements"]["longest_stall_ms"].get<double>(), took_ms);
 }
 
 TEST(ProgramRun, AnInterruptedRunIs130AndWritesItsReport) {

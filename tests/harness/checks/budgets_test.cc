@@ -41,6 +41,29 @@ TEST(Stalls, FailOverTheBudgetAndAreBlamedOnTheStatement) {
   EXPECT_EQ(measured["stalls"][0]["phase"], "cutover");
 }
 
+// hard-case 117: taken and given back between two samples, no lock is seen; its victim tells.
+TEST(Stalls, TellOfALockThatNoSampleSaw) {
+  RunBuilder run(WithWriters({{"stalls", {{"max_ms", 200}}}}));
+  const Json statement = {
+      {"migration", "m"},     {"phase", "cutover"}, {"file", "up.sql"},      {"line", 1},
+      {"sql", "LOCK orders"}, {"ms", 300},          {"locks", Json::array()}};
+  run.Phase("cutover", 50, 600).Event(400, "statement", statement);
+  for (const double t_ms : {0.0, 500.0, 1000.0}) {
+    run.Event(t_ms, "locks", {{"database", "main"}, {"seen", "sample"}, {"rows", Json::array()}});
+  }
+  run.Event(1000, "observer",
+            {{"database", "main"}, {"period_ms", 500}, {"samples", 3}, {"errors", 0}});
+  run.Operation(10, 1).Operation(110, 290);
+  EXPECT_EQ(run.Judge("locks").outcome, Outcome::kPass);  // it saw none
+  const auto verdict = run.Judge("stalls");
+  EXPECT_EQ(verdict.outcome, Outcome::kFail);
+  EXPECT_THAT(verdict.summary, HasSubstr("290 ms"));
+  const Json measured = Measure(run.Read());
+  EXPECT_EQ(measured["sample_period_ms"], 500);  // the report says how blind it was
+  EXPECT_EQ(measured["locks"], Json::array());
+  EXPECT_EQ(measured["stalls"][0]["phase"], "cutover");
+}
+
 TEST(Stalls, WithinTheBudgetPass) {
   RunBuilder run(WithWriters());
   EXPECT_EQ(run.Operation(0, 999).Judge("stalls").outcome, Outcome::kPass);
