@@ -12,8 +12,6 @@ namespace {
 // Tables below this are copied together, up to this much or so many in one transaction.
 constexpr std::int64_t kSmallBytes = std::int64_t{8} << 20U;
 constexpr std::size_t kMostTogether = 50;
-// Tables above it are cut into ranges of about this size.
-constexpr std::int64_t kRangeBytes = std::int64_t{128} << 20U;
 constexpr int kMostRanges = 1000;
 // Below it rows that follow each other in the index lie far apart: a range would read at random.
 constexpr double kGoodCorrelation = 0.9;
@@ -208,8 +206,7 @@ ORDER BY c.relname, i.indisprimary DESC, i.indexrelid)",
       const auto it = all.find({schema, row[0].text});
       if (it == all.end()) continue;
       it->second.range_column = row[1].text;
-      it->second.range_type = "pg_catalog." + db::QuoteIdentifier(row[2].text);
-      if (row[2].text.find(' ') != std::string::npos) it->second.range_type = row[2].text;
+      it->second.range_type = row[2].text;
     }
   }
   return all;
@@ -233,7 +230,8 @@ WHERE n.nspname = $1 AND c.relkind = 'S' AND NOT EXISTS (
 }
 
 std::vector<CopyUnit> PlanUnits(db::Session& source,
-                                const std::map<db::TableName, SourceTable>& tables, int jobs) {
+                                const std::map<db::TableName, SourceTable>& tables, int jobs,
+                                std::int64_t range_bytes) {
   std::vector<const SourceTable*> order;
   for (const auto& [name, table] : tables) order.push_back(&table);
   std::ranges::stable_sort(
@@ -247,16 +245,16 @@ std::vector<CopyUnit> PlanUnits(db::Session& source,
     together_bytes = 0;
   };
   for (const SourceTable* table : order) {
-    if (table->bytes < kSmallBytes) {
+    if (table->bytes < std::min(kSmallBytes, range_bytes)) {
       if (together.tables.size() >= kMostTogether || together_bytes > kSmallBytes) close();
       together.tables.push_back(table->name);
       together_bytes += table->bytes;
       continue;
     }
     std::vector<std::string> bounds;
-    if (!table->range_column.empty() && table->bytes > 2 * kRangeBytes && jobs > 1) {
+    if (!table->range_column.empty() && table->bytes > 2 * range_bytes && jobs > 1) {
       // A multiple of the workers, so that they end together.
-      std::int64_t ranges = std::min<std::int64_t>(table->bytes / kRangeBytes, kMostRanges);
+      std::int64_t ranges = std::min<std::int64_t>(table->bytes / range_bytes, kMostRanges);
       ranges = (ranges + jobs - 1) / jobs * jobs;
       bounds = Bounds(source, *table, static_cast<int>(ranges));
     }

@@ -49,7 +49,8 @@ std::vector<db::TableName> UnownedSequences(db::Session& target, const ShadowReq
 
 // The big ones first.
 std::vector<CopyUnit> PlanUnits(db::Session& source,
-                                const std::map<db::TableName, SourceTable>& tables, int jobs);
+                                const std::map<db::TableName, SourceTable>& tables, int jobs,
+                                std::int64_t range_bytes);
 
 std::string CopyOutSql(const SourceTable& table, const CopyUnit& unit);
 std::string CopyInSql(const SourceTable& table, const db::TableName& shadow, bool freeze);

@@ -32,7 +32,7 @@ class Builders {
   db::Session& At(int worker) {
     auto& session = sessions_.at(static_cast<std::size_t>(worker));
     if (!session) {
-      session = db::Connect(request_.target, {.application_name = "understudy-engine build"});
+      session = db::Connect(request_.target, {.application_name = "understudy-engine table-swap"});
       // Sorts get an eighth of what the server expects to be cached, never less than it gives them.
       session->Query(
           "SELECT set_config('maintenance_work_mem', greatest(m.setting::bigint, least($1::bigint, "
@@ -266,11 +266,9 @@ void BuildForeignKeys(const core::Context& context, const std::vector<PostForeig
   for (const PostForeignKey* key : keys) {
     const std::string id = ConstraintKey(key->from, key->name);
     const bool there = present.constraints.contains(id);
-    if (key->validated && !key->partitioned && (!there || present.not_valid.contains(id))) {
-      to_validate.push_back(key);
-    }
-    if (there) continue;
-    if (settings.drop_orphans && key->validated &&
+    const bool unchecked = !there || present.not_valid.contains(id);
+    if (key->validated && !key->partitioned && unchecked) to_validate.push_back(key);
+    if (settings.drop_orphans && key->validated && unchecked &&
         settings.IsPreserved({UserSchemaOf(settings, key->from.schema), key->from.name})) {
       db::Session& session = builders.At(0);
       const WithOperators operators(session);
@@ -284,6 +282,7 @@ void BuildForeignKeys(const core::Context& context, const std::vector<PostForeig
                                    " were dropped from the shadow");
       }
     }
+    if (there) continue;
     // Without NOT VALID for partitioned tables, which take none; else checked in parallel below.
     const bool later = key->validated && !key->partitioned;
     try {
@@ -381,7 +380,8 @@ ORDER BY 1, 2, 3, 4)";
 
 // Everything of the dump's last section but what was built in another way.
 void BuildRest(const core::Context& context, const Scratch& scratch, const ShadowRequest& request) {
-  const auto target = db::Connect(request.target, {.application_name = "understudy-engine build"});
+  const auto target =
+      db::Connect(request.target, {.application_name = "understudy-engine table-swap"});
   core::Journal journal(*target, request.migration_id);
   if (journal.Find(kRestEntry)) return;
   const std::string text = DumpShadowSchemas(context, scratch, request, "post-data",
@@ -425,7 +425,7 @@ void FinishShadow(const core::Context& context, const Scratch& scratch,
     // As the database's own clients: a view's functions may count on a search_path.
     db::SessionOptions options;
     options.settings = db::Settings::kUsers;
-    options.application_name = "understudy-engine build";
+    options.application_name = "understudy-engine table-swap";
     const auto session = db::Connect(request.target, options);
     const std::set<std::string> empty = LeftEmpty(request);
     for (const db::TableName& view : MaterializedViews(builders.At(0), request.settings)) {

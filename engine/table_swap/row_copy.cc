@@ -60,8 +60,8 @@ std::vector<CopyUnit> PlanFrom(const Json& json) {
 // The two connections of one worker.
 struct Worker {
   Worker(const ShadowRequest& request, const std::string& snapshot)
-      : source(*request.source, Options("understudy-engine copy (source)", true)),
-        target(request.target, Options("understudy-engine copy", false)) {
+      : source(*request.source, Options("understudy-engine table-swap", true)),
+        target(request.target, Options("understudy-engine table-swap", false)) {
     source.Begin(db::Isolation::kRepeatableRead, true);
     source.SetSnapshot(snapshot);
     // What is lost with the server is lost with its journal entry, and copied again.
@@ -88,10 +88,10 @@ class Copier {
     // One snapshot of the source for every table and every worker; it lives as long as this
     // session's transaction.
     source_ = db::Connect(*request.source,
-                          Worker::Options("understudy-engine snapshot", /*read_only=*/true));
+                          Worker::Options("understudy-engine table-swap", /*read_only=*/true));
     source_->Begin(db::Isolation::kRepeatableRead, true);
     snapshot_ = source_->Scalar("SELECT pg_export_snapshot()").text;
-    target_ = db::Connect(request.target, Worker::Options("understudy-engine copy", false));
+    target_ = db::Connect(request.target, Worker::Options("understudy-engine table-swap", false));
     tables_ = ReadSourceTables(*source_, *target_, request, tables);
   }
 
@@ -110,7 +110,7 @@ class Copier {
         }
       }
     } else {
-      units_ = PlanUnits(*source_, tables_, context_.spec().limits.jobs);
+      units_ = PlanUnits(*source_, tables_, context_.spec().limits.jobs, request_.range_bytes);
       db::Transaction transaction(*target_);
       journal.CheckEpoch(request_.epoch);
       journal.Put(kPlanEntry, PlanJson(units_));

@@ -32,6 +32,8 @@ struct ShadowRequest {
   db::Endpoint target;
   std::optional<db::Endpoint> source;  // nullopt: every table is preserved
   Settings settings;
+  // Tables of more than twice this are copied in ranges of about this size.
+  std::int64_t range_bytes = std::int64_t{128} << 20U;
 };
 
 }  // namespace understudy::table_swap

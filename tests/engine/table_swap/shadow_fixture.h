@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/clock.h"
+#include "engine/base/error.h"
+#include "engine/base/file.h"
 #include "engine/core/context.h"
 #include "engine/core/journal.h"
 #include "engine/db/session.h"
@@ -36,11 +39,17 @@ class ShadowTest : public ::testing::Test {
   }
   void TearDown() override {
     if (target) Scratch(context, request).Drop();
+    if (!file.empty()) std::filesystem::remove(file);
   }
 
-  // For migrations by SQL: no source, every table preserved.
-  void FromSql(const std::string& sql);
-
+  // A migration by SQL: no source, every table preserved.
+  void FromSql(std::string_view sql) {
+    file = std::filesystem::temp_directory_path() / (spec.id + ".sql");
+    WriteFileWhole(file, sql);
+    request.source.reset();
+    request.settings.from_source = false;
+    request.settings.sql_files = {file};
+  }
   void Both(std::string_view sql) const {
     source->Run(sql);
     target->Run(sql);
@@ -92,12 +101,13 @@ class ShadowTest : public ::testing::Test {
   std::string Value(const understudy::testing::Database& database, std::string_view sql) const {
     return database.Connect()->Scalar(sql).TextOr("NULL");
   }
-  // "why" of the refusal whose object holds `object`; "" = none.
+  // "why" of the refusals whose object holds `object`; "" = none.
   static std::string RefusalOf(const SetDecision& decision, const std::string& object) {
+    std::string why;
     for (const core::PlanRefusal& refusal : decision.refused) {
-      if (refusal.object.find(object) != std::string::npos) return refusal.why;
+      if (refusal.object.find(object) != std::string::npos) why += refusal.why + "\n";
     }
-    return "";
+    return why;
   }
   static std::vector<std::string> Names(const std::vector<Movable>& objects) {
     std::vector<std::string> names;
@@ -107,6 +117,7 @@ class ShadowTest : public ::testing::Test {
 
   std::unique_ptr<understudy::testing::Database> source;
   std::unique_ptr<understudy::testing::Database> target;
+  std::filesystem::path file;
   core::Spec spec;
   core::Context context{spec, nullptr, {}, true};
   ShadowRequest request;
