@@ -57,12 +57,13 @@ constexpr std::string_view kNoCopy = "no-copy";
 [[noreturn]] void ThrowNoCopy(Rehearsal& rehearsal, const std::string& name,
                               const std::string& database) {
   const bool external = rehearsal.Database(database).provision() == "external";
-  throw Error(ErrorKind::kUnsupported,
-              external ? "it would have to be tried on a copy, and none is made of the external "
-                         "database " +
-                             database
-                       : "no copy of " + name + ":" + database + " was held (see not_checked)",
-              std::string(kNoCopy));
+  throw Error(
+      ErrorKind::kUnsupported,
+      external ? "it would have to be tried on a copy, and none is made of the external "
+                 "database " +
+                     database
+               : "no copy of " + name + ":" + database + " was held: somebody was connected to it",
+      std::string(kNoCopy));
 }
 
 Copies CopiesOf(Rehearsal& rehearsal, const std::string& name, const std::string& label) {

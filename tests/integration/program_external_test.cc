@@ -176,6 +176,56 @@ TEST_P(ProgramExternal, AConstraintThatNoLongerTakesAnInsertFails) {
 INSTANTIATE_TEST_SUITE_P(Engines, ProgramExternal, ::testing::Bool(),
                          [](const auto& one) { return one.param ? "Postgres" : "Sqlite"; });
 
+// A database of ours, of which no copy can be made while somebody is connected to it.
+TEST(ProgramExternalPostgres, ASnapshotWhileSomebodyIsConnectedIsComparedAllTheSame) {
+  NEED_POSTGRES();
+  const Workspace w;
+  Json scenario = {
+      {"name", "connected"},
+      {"databases",
+       {{"main",
+         {{"engine", "postgres"},
+          {"provision", "local"},
+          {"fixture", {w.Write("s.sql", kSchema)}}}}}},
+      {"migration",
+       {{"strategy", "sql"},
+        {"on", "main"},
+        {"up", w.Write("up.sql", "ALTER TABLE orders ADD cents integer;\n")}}},
+      {"steps",
+       {{{"snapshot", "before"}},
+        {{"migrate", {{"through", "verify"}}}},
+        {{"background", {{{"exec", {{"on", "main"}, {"sql", "SELECT pg_sleep(20)"}}}}}}},
+        {{"wait",
+          {{"on", "main"},
+           {"sql",
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%' AND "
+            "pid <> pg_backend_pid() AND datname = current_database()"},
+           {"rows", {{1}}}}}},
+        {{"snapshot", "after"}},
+        {{"exec",
+          {{"on", "main"},
+           {"sql",
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE 'SELECT pg_sleep(20)%'"}}}},
+        {{"join", true}},
+        {{"cleanup", Json::object()}}}}};
+  scenario["checks"] = {{"steps", {{"off", "the background step is cancelled"}}}};
+  const auto run = [&](const std::string& name) {
+    return w.Run({"run", w.WriteJson("s.json", scenario), "--out", w.At(name)});
+  };
+  const Outcome clean = run("out");
+  EXPECT_EQ(clean.exit_status, 0) << Said(clean) << w.Report().dump(1);
+  EXPECT_EQ(CheckOf(w, "rows").value("verdict", ""), "pass");
+  EXPECT_THAT(CheckOf(w, "rows")["summary"].get<std::string>(), HasSubstr("9 rows"));
+  EXPECT_EQ(CheckOf(w, "write-after").value("verdict", ""), "pass");
+  EXPECT_THAT(WhyNotChecked(w, "check:idempotent"), HasSubstr("no copy of after:main"));
+  w.Write("up.sql",
+          "ALTER TABLE orders ADD cents integer; UPDATE orders SET total = 11 WHERE id = 1;\n");
+  const Outcome changed = run("changed");
+  EXPECT_EQ(changed.exit_status, 1) << Said(changed);
+  EXPECT_THAT(Said(changed), HasSubstr("total (1 row)"));
+}
+
 // Somebody else's session holds a table: the probe neither waits for it nor fails.
 TEST(ProgramExternalPostgres, ATableThatSomebodyHoldsIsListedAsNotChecked) {
   NEED_POSTGRES();
