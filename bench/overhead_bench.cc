@@ -15,13 +15,17 @@ namespace understudy::bench {
 
 namespace fs = std::filesystem;
 
-void Overhead(int runs, const std::string& program, const std::string& scratch) {
-  const fs::path file = fs::path(UNDERSTUDY_SOURCE_DIR) / "bench/scenarios/small.json";
+namespace {
+
+void OverheadOf(const std::string& scenario_name, const std::string& what, int runs,
+                const std::string& program, const std::string& scratch) {
+  const fs::path file =
+      fs::path(UNDERSTUDY_SOURCE_DIR) / "bench/scenarios" / (scenario_name + ".json");
   const Json scenario = ParseJsonFile(file);
   const double waits = scenario.at("lead_s").get<double>() + scenario.at("tail_s").get<double>();
   Measurement overhead;
-  overhead.name = "overhead";
-  overhead.what = "`run` of a small scenario beyond its steps, lead_s and tail_s";
+  overhead.name = "overhead-" + scenario_name;
+  overhead.what = "`run` beyond a scenario's steps, lead_s and tail_s, fixture " + what;
   overhead.target = {"seconds", 1.5, 0};
   std::vector<double> walls;
   for (int i = -1; i < runs; ++i) {  // the first fills the cache
@@ -42,6 +46,13 @@ void Overhead(int runs, const std::string& program, const std::string& scratch) 
   }
   overhead.more = {{"wall_s", Spread(walls)}};
   std::cout << ToLine(overhead.ToJson()) << "\n";
+}
+
+}  // namespace
+
+void Overhead(int runs, const std::string& program, const std::string& scratch) {
+  OverheadOf("small", "orders", runs, program, scratch);
+  OverheadOf("shop", "shop", runs, program, scratch);
 }
 
 void Memory(const std::string& name, const std::string& what, double at_most,
