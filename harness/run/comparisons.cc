@@ -96,15 +96,15 @@ Comparison CompareWith(Rehearsal& rehearsal, const std::string& use, const std::
 }
 
 // The same of two moments of which at least one could not be held as a copy.
-void CompareStoredAndTell(Rehearsal& rehearsal, const std::string& first, const std::string& last,
-                          const std::string& database) {
+void CompareStoredAndTell(Rehearsal& rehearsal, const std::string& use, const std::string& first,
+                          const std::string& last, const std::string& database) {
   const std::filesystem::path left = rehearsal.StoredRowsOf(first, database);
   const std::filesystem::path right = rehearsal.StoredRowsOf(last, database);
   if (left.empty() || right.empty()) return;
   const Lease* held = rehearsal.Held(first, database);
   const db::Endpoint& catalog =
       held != nullptr ? held->endpoint() : rehearsal.Database(database).endpoint();
-  CompareWith(rehearsal, "rows", first + ":" + database, last + ":" + database, database, true,
+  CompareWith(rehearsal, use, first + ":" + database, last + ":" + database, database, true,
               catalog, [&](const CompareOptions& options, const Written* written) {
                 return CompareStoredRows(left, right, options, [&](const std::string& table) {
                   return written != nullptr && written->Touched(table);
@@ -239,7 +239,7 @@ void CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps) {
       continue;
     }
     if (left == nullptr || right == nullptr) {
-      CompareStoredAndTell(rehearsal, first, last, database.name);
+      CompareStoredAndTell(rehearsal, "rows", first, last, database.name);
       continue;
     }
     CompareAndTell(rehearsal, "rows", first + ":" + database.name, last + ":" + database.name,
@@ -268,8 +268,12 @@ void CompareRollback(Rehearsal& rehearsal, const Evidence& evidence) {
     }
     Lease* left = rehearsal.Held(before, database.name);
     Lease* right = rehearsal.Held(after, database.name);
-    if (left == nullptr || right == nullptr) continue;
     rehearsal.ThrowIfStopped();
+    if (before.empty() || after.empty()) continue;
+    if (left == nullptr || right == nullptr) {
+      CompareStoredAndTell(rehearsal, "rollback", before, after, database.name);
+      continue;
+    }
     CompareAndTell(rehearsal, "rollback", before + ":" + database.name, after + ":" + database.name,
                    left->endpoint(), right->endpoint(), database.name, true);
   }

@@ -30,26 +30,33 @@ class External {
 
   void Run(const std::string& sql) const { postgres_ ? database_->Run(sql) : sqlite_.Run(sql); }
 
-  // Runs `up` there, while clients write when `writers`; gives the program's outcome.
+  // A migration of this database by the file `up`.
+  Json Scenario(const std::string& up) const {
+    return {{"name", "external"},
+            {"databases",
+             {{"main",
+               {{"engine", postgres_ ? "postgres" : "sqlite"},
+                {"provision", "external"},
+                {"endpoint", (postgres_ ? database_->endpoint() : sqlite_.endpoint()).Uri()}}}}},
+            {"migration", {{"strategy", "sql"}, {"on", "main"}, {"up", up}}},
+            {"lead_s", 0.2},
+            {"tail_s", 0.2}};
+  }
+  Outcome RunIt(const Workspace& w, const Json& scenario) const {
+    return w.Run({"run", w.WriteJson("s.json", scenario), "--out", w.At("out"),
+                  "--yes-this-database-may-be-changed"});
+  }
+
+  // Runs the SQL `up` there, while clients write when `writers`; gives the program's outcome.
   Outcome Rehearse(const Workspace& w, const std::string& up, bool writers = false,
                    const std::string& down = "") const {
-    Json scenario = {
-        {"name", "external"},
-        {"databases",
-         {{"main",
-           {{"engine", postgres_ ? "postgres" : "sqlite"},
-            {"provision", "external"},
-            {"endpoint", (postgres_ ? database_->endpoint() : sqlite_.endpoint()).Uri()}}}}},
-        {"migration", {{"strategy", "sql"}, {"on", "main"}, {"up", w.Write("up.sql", up)}}},
-        {"lead_s", 0.2},
-        {"tail_s", 0.2}};
+    Json scenario = Scenario(w.Write("up.sql", up));
     if (!down.empty()) scenario["migration"]["down"] = w.Write("down.sql", down);
     if (writers) {
       scenario["workload"] = {
           {{"kind", "writers"}, {"on", "main"}, {"clients", 2}, {"rate_per_s", 50}}};
     }
-    return w.Run({"run", w.WriteJson("s.json", scenario), "--out", w.At("out"),
-                  "--yes-this-database-may-be-changed"});
+    return RunIt(w, scenario);
   }
 
   std::int64_t Count(const std::string& sql) const {
@@ -157,6 +164,28 @@ TEST_P(ProgramExternal, ARowWithoutAKeyThatIsLostFails) {
              : "DELETE FROM visits WHERE rowid = 1;\n");
   EXPECT_EQ(outcome.exit_status, 1) << Said(outcome);
   EXPECT_THAT(CheckOf(w, "rows").dump(), HasSubstr("1 row lost"));
+}
+
+TEST_P(ProgramExternal, ARollbackIsComparedWithWhatWasThere) {
+  for (const bool restores : {true, false}) {
+    const Workspace w;
+    const External external(GetParam());
+    const std::string up = w.Write("up.sql", "ALTER TABLE orders ADD COLUMN cents integer;\n");
+    const std::string down =
+        w.Write("down.sql", std::string("ALTER TABLE orders DROP COLUMN cents;\n") +
+                                (restores ? "" : "UPDATE orders SET total = 12 WHERE id = 3;\n"));
+    const Json steps = {{{"snapshot", "before"}},
+                        {{"migrate", {{"through", "verify"}}}},
+                        {{"rollback", Json::object()}},
+                        {{"snapshot", "after"}},
+                        {{"cleanup", Json::object()}}};
+    Json scenario = external.Scenario(up);
+    scenario["migration"]["down"] = down;
+    scenario["steps"] = steps;
+    const Outcome outcome = external.RunIt(w, scenario);
+    EXPECT_EQ(outcome.exit_status, restores ? 0 : 1) << Said(outcome) << w.Report().dump(1);
+    EXPECT_EQ(CheckOf(w, "rollback-restores").value("verdict", ""), restores ? "pass" : "fail");
+  }
 }
 
 TEST_P(ProgramExternal, AConstraintThatNoLongerTakesAnInsertFails) {
