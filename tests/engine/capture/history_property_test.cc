@@ -147,10 +147,10 @@ std::string Sql(const Step& step, int major) {
       return "UPDATE public.t SET id = " + b + " WHERE id = " + a;
     case 4:
       return "DELETE FROM public.t WHERE id = " + a;
-    case 5:  // a unique value goes from one row to another
-      return "WITH x AS (SELECT mail FROM public.t WHERE id = " + a +
-             ") UPDATE public.t SET mail = NULL WHERE id = " + a +
-             "; UPDATE public.t SET mail = 'm" + a + "' WHERE id = " + b;
+    case 5:  // a unique value goes to a row that is in the log before the one that had it
+      return "UPDATE public.t SET v = v + 1 WHERE id = " + b +
+             "; UPDATE public.t SET mail = NULL " + "WHERE id = " + a + " OR mail = 'm" + a +
+             "'; UPDATE public.t SET mail = 'm" + a + "' WHERE id = " + b;
     case 6:
       return "UPDATE public.\"C h\" SET \"b\"\"\" = 'y" + b + "', v = v + 1 WHERE \"A\" = " + a;
     case 7:
