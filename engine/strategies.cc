@@ -3,6 +3,7 @@
 #include "engine/core/registry.h"
 #include "engine/hot_copy/hot_copy.h"
 #include "engine/sql_files/sql_files.h"
+#include "engine/table_swap/table_swap.h"
 
 namespace understudy {
 
@@ -11,6 +12,7 @@ core::Registry AllStrategies() {
   registry.Add(sql_files::Strategy());
   registry.Add(command::Strategy());
   registry.Add(hot_copy::Strategy());
+  registry.Add(table_swap::Strategy());
   return registry;
 }
 

@@ -12,8 +12,14 @@ constexpr std::array<std::string_view, 9> kPhaseNames = {
 constexpr std::string_view kEvery = "every strategy";
 constexpr std::string_view kCopying = "copying strategies";
 
-constexpr std::array<Point, 21> kPoints{{
+constexpr std::array<Point, 24> kPoints{{
     {"prepare.begin", Phase::kPrepare, kEvery, "before anything is made in the databases"},
+    {"prepare.schema_built", Phase::kPrepare, "table-swap",
+     "the shadow's tables are made, empty, and not committed"},
+    {"prepare.capture_installed", Phase::kPrepare, "table-swap",
+     "the capture triggers are set and not committed"},
+    {"prepare.post_data_built", Phase::kPrepare, "table-swap",
+     "the shadow has its rows, indexes and constraints"},
     {"prepare.end", Phase::kPrepare, kEvery, "everything that prepare makes is there"},
     {"sync.before_commit", Phase::kSync, kEvery, "one unit of work is done and not committed"},
     {"sync.after_commit", Phase::kSync, kEvery,

@@ -318,8 +318,13 @@ std::vector<std::string> StillDepending(db::Session& session, const std::vector<
   for (const db::Row& row :
        session
            .Query(std::string(kOutside) +
-                      "SELECT i.type || ' ' || i.identity FROM outside o CROSS JOIN LATERAL "
-                      "pg_identify_object(o.classid, o.objid, 0) i "
+                      "SELECT DISTINCT i.type || ' ' || i.identity FROM outside o "
+                      "LEFT JOIN pg_rewrite r ON o.classid = 'pg_rewrite'::regclass "
+                      "AND r.oid = o.objid AND r.rulename = '_RETURN' "
+                      // Of a view its rule depends; people know the view.
+                      "CROSS JOIN LATERAL pg_identify_object("
+                      "CASE WHEN r.oid IS NULL THEN o.classid ELSE 'pg_class'::regclass::oid END, "
+                      "coalesce(r.ev_class, o.objid), 0) i "
                       "WHERE o.classid <> 'pg_publication_rel'::regclass ORDER BY 1",
                   SetParameters(session, set))
            .rows) {

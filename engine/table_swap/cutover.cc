@@ -1,0 +1,372 @@
+#include <algorithm>
+#include <set>
+
+#include "engine/base/error.h"
+#include "engine/table_swap/swap.h"
+
+// The exchange itself, in the order of the phases of an attempt. What production feels lies between
+// TakeLocks and the commit.
+namespace understudy::table_swap {
+namespace {
+
+// Clients that are short on their way are waited for; the attempt is given up behind this.
+constexpr std::chrono::milliseconds kOldSnapshotsMayEnd{1500};
+constexpr std::chrono::seconds kShadowLockTimeout{10};
+constexpr int kRoundsBeforeLocks = 5;
+constexpr std::int64_t kNearlyEmpty = 1000;  // entries that the drain may find
+
+void SetLocal(db::Session& session, const char* name, std::chrono::milliseconds value) {
+  session.Execute(std::string("SET LOCAL ") + name + " = " + std::to_string(value.count()));
+}
+
+std::string Refused(const Json& blocked) {
+  std::string text;
+  for (const Json& row : blocked) {
+    text += (text.empty() ? "" : "; ") + row.value("table", "?") + " " + row.at("key").dump() +
+            ": " + row.value("why", "?");
+  }
+  return text;
+}
+
+capture::Oid OidOf(const Manifest& manifest, const db::TableName& name, db::Session& session) {
+  if (const SetTable* table = manifest.Find(name)) return table->new_oid;
+  const auto oid =
+      session.MaybeScalar("SELECT to_regclass($1)::oid", {db::Value::Text(name.Quoted())});
+  return oid && !oid->is_null() ? static_cast<capture::Oid>(oid->AsInteger()) : 0;
+}
+
+capture::Reference ReferenceOf(const Manifest& manifest, const DeferredForeignKey& key,
+                               db::Session& session) {
+  return {OidOf(manifest, key.table, session), key.columns,
+          OidOf(manifest, key.references, session), key.referenced_columns,
+          key.definition.find(" MATCH FULL") != std::string::npos};
+}
+
+[[noreturn]] void ThrowOrphans(const DeferredForeignKey& key, const capture::Orphans& orphans) {
+  throw Error(ErrorKind::kMismatch,
+              std::to_string(orphans.rows) + " rows of " + key.table.Display() +
+                  " refer to nothing in " + key.references.Display() + " (foreign key " +
+                  db::DisplayIdentifier(key.name) + "), such as " + orphans.examples.dump() +
+                  "; production is unchanged. Mend the rows, or set \"orphans\": \"drop\"",
+              "orphans");
+}
+
+// Other sessions' transactions that would see empty tables behind the exchange; "" = none.
+std::string OldSnapshots(db::Session& session, const std::string& written_at) {
+  const db::Result result = session.Query(
+      R"(
+SELECT 'pid ' || a.pid || ' (' || coalesce(a.usename, '?') || ', ' || a.state || ', since ' ||
+       to_char(a.xact_start, 'HH24:MI:SS') || ')'
+FROM pg_stat_activity a
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+  AND a.backend_type = 'client backend' AND a.backend_xmin IS NOT NULL
+  AND a.application_name NOT LIKE 'understudy-engine%'
+  AND a.xact_start < $1::timestamptz
+UNION ALL
+SELECT 'prepared transaction ' || quote_literal(p.gid) || ' of ' || p.owner
+FROM pg_prepared_xacts p
+WHERE p.database = current_database() AND p.prepared < $1::timestamptz
+ORDER BY 1)",
+      {db::Value::Text(written_at)});
+  std::string all;
+  for (const db::Row& row : result.rows) all += (all.empty() ? "" : ", ") + row[0].text;
+  return all;
+}
+
+}  // namespace
+
+void LockBudget::Spent(std::string_view stage) {
+  const auto left = limit_ - std::chrono::milliseconds(static_cast<std::int64_t>(milliseconds()));
+  if (left.count() <= 0) {
+    throw Error(ErrorKind::kConflict,
+                "the exchange was not done " + std::to_string(limit_.count()) +
+                    " ms after its first lock (it had come to: " + std::string(stage) +
+                    "); everything was given back. More time: limits.lock_timeout_ms",
+                "budget");
+  }
+  SetLocal(session_, "statement_timeout", left);
+}
+
+std::chrono::milliseconds StallBudget(db::Session& session,
+                                      std::chrono::milliseconds lock_timeout) {
+  const std::chrono::milliseconds deadlock(
+      session.Scalar("SELECT setting FROM pg_settings WHERE name = 'deadlock_timeout'")
+          .AsInteger());
+  return std::max(deadlock, 2 * lock_timeout);
+}
+
+void LockIncoming(db::Session& session, const Exchange& exchange) {
+  SetLocal(session, "lock_timeout", kShadowLockTimeout);
+  SetLocal(session, "statement_timeout", kShadowLockTimeout);
+  if (const std::string sql = exchange.LockIncomingSql(); !sql.empty()) session.Execute(sql);
+}
+
+void LockOutgoing(db::Session& session, const Exchange& exchange, std::chrono::milliseconds limit) {
+  // lock_timeout counts per relation: of one LOCK TABLE the whole must be bounded.
+  SetLocal(session, "lock_timeout", limit);
+  SetLocal(session, "statement_timeout", limit);
+  const std::string sql = exchange.LockOutgoingSql();
+  if (sql.empty()) return;
+  try {
+    session.Execute(sql);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kCancelled) throw;
+    throw Error(ErrorKind::kConflict,
+                "the tables could not be locked within " + std::to_string(limit.count()) +
+                    " ms (limits.lock_timeout_ms): a client holds one of them",
+                "55P03");
+  }
+}
+
+ExchangeRequest TableSwap::Forth(const Known& known) const {
+  const Manifest& manifest = *known.manifest;
+  ExchangeRequest request;
+  request.schemas = manifest.schemas;
+  request.out = manifest.old_objects;
+  request.in = manifest.new_objects;
+  request.keys = KeysOf(manifest.foreign_keys);
+  request.triggers = manifest.triggers;
+  request.from_source = settings_.from_source;
+  return request;
+}
+
+// Once in a process: whole tables are read. What is written later is brought by replays, and looked
+// at under the locks where it could orphan a row.
+void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
+  db::Transaction snapshot(session, db::Isolation::kRepeatableRead);
+  for (const capture::CapturedTable& table : known.captured) {
+    context_.ThrowIfStopped();
+    const capture::MirrorComparison comparison = capture::CompareMirror(session, table);
+    if (comparison.equal) continue;
+    const auto name = catalog::NameOf(session, table.watched);
+    if (comparison.truncate_pending) {
+      throw Error(ErrorKind::kConflict,
+                  (name ? name->Display() : "a table") + " was truncated a moment ago", "truncate");
+    }
+    throw Error(ErrorKind::kMismatch,
+                (name ? name->Display() : "a table") +
+                    " and its shadow differ: " + std::to_string(comparison.watched_rows) +
+                    " rows against " + std::to_string(comparison.mirror_rows) +
+                    (comparison.examples.empty() ? std::string()
+                                                 : ", such as " + comparison.examples.dump()) +
+                    "; production is unchanged. Begin again with: understudy migrate reset",
+                "mirror");
+  }
+  for (const DeferredForeignKey& key : known.manifest->foreign_keys) {
+    if (!key.validated) continue;
+    const auto orphans = capture::FindOrphans(session, ReferenceOf(*known.manifest, key, session));
+    if (orphans.rows > 0) ThrowOrphans(key, orphans);
+  }
+  // Of replaced tables, which nobody writes to before they are in service: what a rollback counts
+  // from.
+  rows_of_replaced_ = Json::object();
+  for (const SetTable& table : known.manifest->tables) {
+    if (table.preserved || table.partitioned || table.new_oid == 0) continue;
+    context_.ThrowIfStopped();
+    rows_of_replaced_[std::to_string(table.new_oid)] =
+        session.Scalar("SELECT count(*) FROM ONLY " + known.manifest->Shadow(table.name).Quoted())
+            .AsInteger();
+  }
+  checked_ = true;
+}
+
+void TableSwap::WaitForOldSnapshots(db::Session& session, const Known& known,
+                                    const core::CutoverOptions& options) {
+  const std::string& written_at = written_at_.empty() ? known.written_at : written_at_;
+  if (options.allow_old_snapshots || written_at.empty()) return;
+  const auto until = std::min(options.deadline, SteadyClock::now() + kOldSnapshotsMayEnd);
+  for (;;) {
+    context_.ThrowIfStopped();
+    const std::string old = OldSnapshots(session, written_at);
+    if (old.empty()) return;
+    if (SteadyClock::now() >= until) {
+      throw Error(
+          ErrorKind::kConflict,
+          "sessions hold snapshots from before the last replay and would see empty tables: " + old +
+              "; wait for them, end them, or allow it with --allow-old-snapshots",
+          "old-snapshots");
+    }
+    session.Query("SELECT pg_sleep(0.02)");
+  }
+}
+
+// Written by another session, so that it is there whatever becomes of the exchange's transaction:
+// after a lost connection it says whom to wait for and what to ask.
+void TableSwap::RememberAttempt(db::Session& session, const char* verb) const {
+  const db::Row row =
+      session
+          .Query(
+              "SELECT txid_current(), (SELECT backend_start FROM pg_stat_activity WHERE pid = "
+              "pg_backend_pid())")
+          .rows.at(0);
+  const auto other = Connect();
+  core::Journal(*other, spec_.id)
+      .Put(kAttemptEntry, {{"verb", verb},
+                           {"xid", row[0].text},
+                           {"pid", session.BackendPid()},
+                           {"backend_start", row[1].TextOr("")}});
+}
+
+void TableSwap::DrainLocked(db::Session& session, const Known& known,
+                            const core::CutoverOptions& options,
+                            const std::function<void(std::string_view)>& within) {
+  std::vector<const capture::CapturedTable*> drained;
+  for (const capture::CapturedTable& table : known.captured) {
+    const auto result = capture::Replay(session, table, {.entries = std::nullopt});
+    if (!result.refused.empty()) {
+      throw Error(ErrorKind::kMismatch,
+                  "the shadow of " + result.refused[0].table.Display() + " refuses the row " +
+                      result.refused[0].key.dump() + ": " + result.refused[0].why +
+                      "; production is unchanged. Mend the row, then: understudy migrate cutover",
+                  "blocked");
+    }
+    if (result.entries > 0) drained.push_back(&table);
+  }
+  within("drain");
+  if (drained.empty()) return;
+  for (const DeferredForeignKey& key : known.manifest->foreign_keys) {
+    if (!key.validated) continue;
+    const capture::Reference reference = ReferenceOf(*known.manifest, key, session);
+    for (const capture::CapturedTable* table : drained) {
+      if (table->mirror != reference.from && table->mirror != reference.to) continue;
+      const auto orphans = capture::FindOrphansAmong(session, reference, *table);
+      if (orphans.rows > 0) ThrowOrphans(key, orphans);
+    }
+  }
+  within("keys of the drained rows");
+  if (options.allow_old_snapshots) return;
+  // What was drained just now is younger than every snapshot. A transaction that is between two
+  // statements and holds one would miss those rows; whoever waits for our locks takes a new one,
+  // unless it is REPEATABLE READ, which nobody can see from outside.
+  const auto holder = session.MaybeScalar(
+      "SELECT 'pid ' || pid || ' (' || coalesce(usename, '?') || ')' FROM pg_stat_activity "
+      "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL "
+      "AND state LIKE 'idle in transaction%' AND application_name NOT LIKE 'understudy-engine%' "
+      "LIMIT 1");
+  if (holder) {
+    throw Error(ErrorKind::kConflict,
+                holder->text +
+                    " holds a snapshot from before the last rows were brought over; the "
+                    "locks were given back",
+                "old-snapshots");
+  }
+}
+
+void TableSwap::Cutover(const core::CutoverOptions& options) {
+  sync_session_.reset();
+  sync_known_.reset();
+  const auto session = Connect();
+  core::Journal journal(*session, spec_.id);
+  Known known = ReadOrNothing(*session);
+  if (!known.cutover.is_null()) return;  // committed by a process that did not live to say so
+  if (!known.manifest || !known.manifest->complete || !known.capture_installed) {
+    throw Error(ErrorKind::kUnsupported,
+                "there is no shadow that could be put in service; first: understudy migrate "
+                "prepare");
+  }
+  if (!checked_) {
+    During("compare the preserved tables with their shadows",
+           [&] { CheckBeforeLocks(*session, known); });
+    // Reading them has taken its time.
+    for (int round = 0; round < kRoundsBeforeLocks; ++round) {
+      std::int64_t entries = 0;
+      for (const capture::CapturedTable& table : known.captured) {
+        entries += ReplayOne(*session, table, spec_.limits.chunk_rows * 20).entries;
+      }
+      if (entries < kNearlyEmpty) break;
+    }
+    known = Read(journal);
+  }
+  if (!known.blocked.is_null() && !known.blocked.empty()) {
+    throw Error(ErrorKind::kMismatch,
+                "the shadow refuses rows that users have written: " + Refused(known.blocked) +
+                    "; production is unchanged. Mend them, then: understudy migrate cutover",
+                "blocked");
+  }
+  const Exchange exchange(*session, Forth(known));
+  if (!exchange.refused().empty()) {
+    throw Error(ErrorKind::kUnsupported,
+                exchange.refused()[0].object + ": " + exchange.refused()[0].why);
+  }
+  if (const auto wrong = SequencesThatDoNotFit(*session, exchange.sequences()); !wrong.empty()) {
+    throw Error(ErrorKind::kMismatch, wrong[0], "sequence");
+  }
+  exchange.MakeAlike(*session);
+  WaitForOldSnapshots(*session, known, options);
+
+  const auto stall = StallBudget(*session, lock_timeout_);
+  db::Transaction transaction(*session, db::Isolation::kReadCommitted);
+  journal.CheckEpoch(context_.epoch());
+  RememberAttempt(*session, "cutover");
+  LockIncoming(*session, exchange);
+  LockBudget budget(*session, stall);
+  LockOutgoing(*session, exchange, lock_timeout_);
+  context_.At("cutover.locked", {{"tables", known.manifest->tables.size()}});
+  const auto within = [&](std::string_view stage) { budget.Spent(stage); };
+  within("locks");
+  const auto changes =
+      catalog::CompareFingerprints(known.fingerprint, catalog::ReadFingerprint(*session, [&] {
+                                     std::vector<catalog::Oid> oids;
+                                     for (const auto& table : known.captured)
+                                       oids.push_back(table.watched);
+                                     return oids;
+                                   }()));
+  if (!changes.empty()) {
+    throw Error(ErrorKind::kConflict, changes[0].Text() + " while the cutover was made ready",
+                "changed");
+  }
+  exchange.CheckUnchanged(*session);
+  within("fingerprint");
+  DrainLocked(*session, known, options, within);
+  capture::Remove(*session, known.captured);
+  journal.Remove(kCaptureEntry);
+  for (const SchemaNames& names : known.manifest->schemas) {
+    session->Execute("CREATE SCHEMA " + db::QuoteIdentifier(names.backup));
+  }
+  within("capture removed");
+  exchange.MakeAlike(*session);
+  exchange.Apply(*session, within);
+  journal.Put(kCutoverEntry, {{"xid", session->Scalar("SELECT txid_current()").text},
+                              {"rows", rows_of_replaced_},
+                              {"dropped_keys", DependentsJson(exchange.dropped_keys())},
+                              {"validations", exchange.validations()}});
+  context_.At("cutover.before_commit", {{"locked_ms", budget.milliseconds()}});
+  within("commit");
+  transaction.Commit();
+  context_.Log("info", "in service: the new tables; production waited at most " +
+                           std::to_string(static_cast<std::int64_t>(budget.milliseconds())) +
+                           " ms");
+  context_.At("cutover.after_commit", {{"locked_ms", budget.milliseconds()}});
+}
+
+void TableSwap::Finish() {
+  const auto session = Connect(std::chrono::seconds(5));
+  core::Journal journal(*session, spec_.id);
+  const Known known = ReadOrNothing(*session);
+  if (known.cutover.is_null() || known.finished) return;
+  std::string failed;
+  for (const Json& sql : known.cutover.at("validations")) {
+    try {
+      session->Execute(sql.get<std::string>());
+    } catch (const Error& error) {
+      if (error.code() == "42704" || error.code() == "42P01") continue;  // gone since
+      if (IsRetryable(error.kind())) throw;
+      failed += (failed.empty() ? "" : "; ") + error.message();
+    }
+  }
+  if (!failed.empty()) {
+    throw Error(ErrorKind::kMismatch,
+                "the new tables are in service, but a foreign key is not valid: " + failed +
+                    ". Mend the rows, then: understudy migrate verify",
+                "finishing");
+  }
+  db::Transaction transaction(*session);
+  journal.CheckEpoch(context_.epoch());
+  for (const SchemaNames& names : known.manifest->schemas) {
+    session->Execute("DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(names.shadow) + " RESTRICT");
+  }
+  journal.Put(kFinishedEntry, Json::object());
+  transaction.Commit();
+}
+
+}  // namespace understudy::table_swap

@@ -1,0 +1,271 @@
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/table_swap/mapping.h"
+#include "engine/table_swap/post_data.h"
+#include "engine/table_swap/row_copy.h"
+#include "engine/table_swap/scratch.h"
+#include "engine/table_swap/shadow_schema.h"
+#include "engine/table_swap/shared_types.h"
+#include "engine/table_swap/swap.h"
+
+// Prepare, step by step. Each step commits with the entry that says so, and is passed over when it
+// is found done.
+namespace understudy::table_swap {
+namespace {
+
+// What of production goes to the backup: what has a successor, the statistics of such tables, and,
+// where the new schema is made of the old one, what it has dropped.
+std::vector<Movable> OldObjects(db::Session& target, const SetDecision& decision,
+                                const Settings& settings) {
+  std::set<std::string> moved;
+  std::set<std::string> known;
+  for (const Movable& object : decision.moved) moved.insert(object.Key());
+  for (const Movable& object : decision.shared) known.insert(object.Key());
+  const auto all = ListMovables(target, settings.schemas);
+  std::vector<Movable> old;
+  std::set<std::uint32_t> tables;
+  const auto goes = [&](const Movable& object) {
+    if (moved.contains(object.Key())) return true;
+    const bool dropped = !settings.from_source && !known.contains(object.Key());
+    return dropped && object.kind != "TABLE" && object.kind != "FOREIGN TABLE" &&
+           object.kind != "STATISTICS";
+  };
+  for (const Movable& object : all) {
+    if (goes(object) && (object.kind == "TABLE" || object.kind == "MATERIALIZED VIEW")) {
+      tables.insert(object.oid);
+    }
+  }
+  std::set<std::uint32_t> statistics;
+  for (const db::Row& row : target.Query("SELECT oid, stxrelid FROM pg_statistic_ext").rows) {
+    if (tables.contains(static_cast<std::uint32_t>(row[1].AsInteger()))) {
+      statistics.insert(static_cast<std::uint32_t>(row[0].AsInteger()));
+    }
+  }
+  for (const Movable& object : all) {
+    if (object.kind == "STATISTICS" ? statistics.contains(object.oid) : goes(object)) {
+      old.push_back(object);
+    }
+  }
+  return old;
+}
+
+std::vector<std::string> ShadowSchemas(const Manifest& manifest) {
+  std::vector<std::string> schemas;
+  for (const SchemaNames& names : manifest.schemas) schemas.push_back(names.shadow);
+  return schemas;
+}
+
+void FillOids(const std::vector<Movable>& old_objects, const std::vector<Movable>& new_objects,
+              Manifest& manifest) {
+  for (SetTable& table : manifest.tables) {
+    for (const Movable& object : old_objects) {
+      if (object.kind == "TABLE" && object.schema == table.name.schema &&
+          object.name == table.name.name) {
+        table.old_oid = object.oid;
+      }
+    }
+    const db::TableName shadow = manifest.Shadow(table.name);
+    for (const Movable& object : new_objects) {
+      if (object.kind == "TABLE" && object.schema == shadow.schema && object.name == shadow.name) {
+        table.new_oid = object.oid;
+      }
+    }
+  }
+}
+
+[[noreturn]] void Refuse(const core::PlanRefusal& refusal) {
+  throw Error(ErrorKind::kUnsupported, refusal.object + ": " + refusal.why);
+}
+
+}  // namespace
+
+// The scratch, the set, and the shadow's tables without rows: committed with the manifest.
+void TableSwap::Build(db::Session& session) {
+  const ShadowRequest request = Request();
+  Scratch scratch(context_, request);
+  scratch.Make();
+  SetDecision decision;
+  {
+    const auto fresh = db::Connect(scratch.endpoint(), {.application_name = "understudy-engine"});
+    decision = DecideSet(*fresh, session, settings_);
+  }
+  if (!decision.refused.empty()) Refuse(decision.refused[0]);
+  for (const std::string& warning : decision.warnings) context_.Log("warn", warning);
+  Manifest manifest;
+  for (const std::string& schema : settings_.schemas) {
+    manifest.schemas.push_back(NamesBeside(schema));
+  }
+  manifest.scratch_database = Scratch::NameFor(spec_.id);
+  manifest.old_objects = OldObjects(session, decision, settings_);
+  manifest.tables = decision.tables;
+  AppendLabels(session, decision, request);
+  scratch.MoveSet(decision);
+  manifest.foreign_keys = WaitingForeignKeys(scratch, request);
+
+  const auto building = Connect(std::chrono::seconds(5));  // given up: a dump changes its settings
+  db::Transaction transaction(*building);
+  core::Journal(*building, spec_.id).CheckEpoch(context_.epoch());
+  BuildShadowSchema(context_, scratch, *building, request);
+  building->Execute("SET search_path = ''; SET row_security = off");
+  manifest.new_objects = ListMovables(*building, ShadowSchemas(manifest));
+  FillOids(manifest.old_objects, manifest.new_objects, manifest);
+  for (const SetTable& table : manifest.tables) {
+    if (table.preserved && table.old_oid == 0 && settings_.from_source) {
+      Refuse({table.name.Display(), "it is to be preserved and production has no such table"});
+    }
+  }
+  manifest.built = true;
+  core::Journal journal(*building, spec_.id);
+  manifest.Save(journal);
+  context_.At("prepare.schema_built");
+  transaction.Commit();
+}
+
+void TableSwap::InstallCapture(db::Session& session) {
+  core::Journal journal(session, spec_.id);
+  const Known known = Read(journal);
+  if (known.capture_installed) return;
+  std::vector<catalog::Oid> old_oids;
+  std::vector<catalog::Oid> new_oids;
+  for (const SetTable& table : known.manifest->tables) {
+    if (!table.preserved || table.old_oid == 0 || table.new_oid == 0) continue;
+    old_oids.push_back(table.old_oid);
+    new_oids.push_back(table.new_oid);
+  }
+  const auto old_tables = catalog::ReadTablesByOid(session, old_oids);
+  const auto new_tables = catalog::ReadTablesByOid(session, new_oids);
+  std::vector<capture::CapturedTable> captured;
+  for (std::size_t i = 0; i < old_oids.size(); ++i) {
+    const auto old_table = std::ranges::find(old_tables, old_oids[i], &catalog::Table::oid);
+    const auto new_table = std::ranges::find(new_tables, new_oids[i], &catalog::Table::oid);
+    if (old_table == old_tables.end() || new_table == new_tables.end()) {
+      throw Error(ErrorKind::kConflict, "a table has gone while prepare was under way", "changed");
+    }
+    if (old_table->partition_of != 0) continue;  // with its root
+    const auto rules = settings_.columns.find(old_table->name);
+    TableMapping mapping = MakeMapping(
+        session, *old_table, *new_table,
+        rules == settings_.columns.end() ? std::map<std::string, ColumnRule>{} : rules->second);
+    if (!mapping.refused.empty()) Refuse({old_table->name.Display(), mapping.refused[0]});
+    MarkComparable(session, *old_table, mapping);
+    captured.push_back({old_table->oid, new_table->oid, std::move(mapping.rows)});
+  }
+  // A short transaction of its own: its lock waits for the writers that are under way, so that
+  // every snapshot from here on sees what they have written.
+  db::Transaction transaction(session);
+  journal.CheckEpoch(context_.epoch());
+  session.Execute("SET LOCAL statement_timeout = " + std::to_string(lock_timeout_.count() * 4));
+  During("install the capture triggers", [&] { capture::Install(session, captured); });
+  Json tables = Json::array();
+  for (const capture::CapturedTable& table : captured) tables.push_back(table.ToJson());
+  journal.Put(
+      kCaptureEntry,
+      {{"tables", tables}, {"fingerprint", catalog::ToJson(catalog::ReadFingerprint(session, [&] {
+                              std::vector<catalog::Oid> oids;
+                              for (const auto& t : captured) {
+                                oids.push_back(t.watched);
+                              }
+                              return oids;
+                            }()))}});
+  context_.At("prepare.capture_installed");
+  transaction.Commit();
+}
+
+void TableSwap::CopyAll(db::Session& session) {
+  core::Journal journal(session, spec_.id);
+  Known known = Read(journal);
+  FirstCopies(known);
+  if (settings_.from_source) {
+    std::vector<db::TableName> tables;
+    for (const SetTable& table : known.manifest->tables) {
+      if (!table.preserved && !table.partitioned) tables.push_back(table.name);
+    }
+    CopyRows(context_, Request(), tables);
+  }
+  db::Transaction transaction(session);
+  journal.CheckEpoch(context_.epoch());
+  known.manifest->copied = true;
+  known.manifest->Save(journal);
+  transaction.Commit();
+}
+
+void TableSwap::Prepare() {
+  const auto session = Connect();
+  core::Journal journal(*session, spec_.id);
+  EndOldBackends(*session);
+  Known known = Read(journal);
+  if (known.rolled_back) {  // what an earlier run of this migration has left aside
+    RemoveAll(false, true);
+    known = Read(journal);
+  }
+  if (!known.manifest) Build(*session);
+  InstallCapture(*session);
+  known = Read(journal);
+  if (!known.manifest->copied) CopyAll(*session);
+  known = Read(journal);
+  if (!known.manifest->complete) {
+    const ShadowRequest request = Request();
+    const Scratch scratch(context_, request);
+    BuildPostData(context_, scratch, request);
+    context_.At("prepare.post_data_built");
+    FinishShadow(context_, scratch, request);
+    Manifest& manifest = *known.manifest;
+    manifest.triggers = TriggerStates(scratch, request);
+    manifest.new_objects = ListMovables(*session, ShadowSchemas(manifest));
+    manifest.complete = true;
+    db::Transaction transaction(*session);
+    journal.CheckEpoch(context_.epoch());
+    manifest.Save(journal);
+    transaction.Commit();
+  }
+  {
+    const Exchange exchange(*session, Forth(known));
+    if (!exchange.refused().empty()) {
+      Refuse({exchange.refused()[0].object, exchange.refused()[0].why});
+    }
+    exchange.MakeAlike(*session);
+  }
+  const ShadowRequest request = Request();
+  Scratch(context_, request).Drop();
+  RemoveEarlierBackups(*session, *known.manifest);
+  WriteRemovalFile(*known.manifest);
+}
+
+// A killed process leaves server processes behind that go on for a while; the epoch keeps them from
+// committing, and this from working.
+void TableSwap::EndOldBackends(db::Session& session) const {
+  session.Query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+      "AND datname = current_database() AND usename = current_user "
+      "AND application_name = 'understudy-engine table-swap' "
+      "AND backend_start < (SELECT backend_start FROM pg_stat_activity WHERE pid = "
+      "pg_backend_pid()) - interval '10 milliseconds'");
+}
+
+void TableSwap::WriteRemovalFile(const Manifest& manifest) const {
+  if (context_.rehearsal()) return;  // a scenario's folder is not ours to write in
+  std::string sql =
+      "-- Removes everything of understudy from this database, by psql alone: triggers, logs, the\n"
+      "-- shadow tables, the journal, and the tables that a cutover has put aside (there is no "
+      "way\n"
+      "-- back to them then). The tables in service are left as they are.\n"
+      "-- psql --single-transaction -v ON_ERROR_STOP=1 -f remove-understudy.sql\n"
+      "SET lock_timeout = '5s';\n"
+      "DROP SCHEMA IF EXISTS understudy CASCADE;\n";
+  for (const SchemaNames& names : manifest.schemas) {
+    for (const std::string& ours : {names.shadow, names.backup}) {
+      sql += "DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(ours) + " CASCADE;\n";
+    }
+  }
+  const auto file = spec_.folder / "remove-understudy.sql";
+  try {
+    WriteFileWhole(file, sql);
+    context_.Log("info", "wrote " + file.string());
+  } catch (const Error& error) {
+    context_.Log("warn", "could not write " + file.string() + ": " + error.message());
+  }
+}
+
+}  // namespace understudy::table_swap

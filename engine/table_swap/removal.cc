@@ -1,0 +1,205 @@
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/table_swap/scratch.h"
+#include "engine/table_swap/swap.h"
+
+// What takes away: found by the manifest's OIDs, never by the look of a name.
+namespace understudy::table_swap {
+namespace {
+
+// Drops one of our schemas with all that the manifest says is in it. Error(kUnsupported) names what
+// is there beside that, and what outside depends on it: nothing of others' ever goes with it.
+void DropOurSchema(db::Session& session, const std::string& schema,
+                   const std::vector<Movable>& ours) {
+  const auto present = ListMovables(session, {schema});
+  for (const Movable& object : present) {
+    const bool known = std::ranges::any_of(ours, [&](const Movable& mine) {
+      return mine.oid == object.oid && mine.kind == object.kind;
+    });
+    if (known) continue;
+    throw Error(ErrorKind::kUnsupported,
+                object.Display() +
+                    " stands among understudy's tables and is not understudy's: move "
+                    "it elsewhere or drop it, then run this again",
+                "foreign-object");
+  }
+  if (const auto depending = StillDepending(session, present); !depending.empty()) {
+    std::string all;
+    for (const std::string& object : depending) all += (all.empty() ? "" : ", ") + object;
+    throw Error(ErrorKind::kUnsupported,
+                "these depend on tables that are to be dropped (" + schema + "): " + all +
+                    "; drop or change them, then run this again",
+                "dependents");
+  }
+  // Nothing outside depends on it, nothing of others' is inside: CASCADE reaches nothing else.
+  session.Execute("DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(schema) + " CASCADE");
+}
+
+bool SchemaExists(db::Session& session, const std::string& schema) {
+  return session
+      .Scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)",
+              {db::Value::Text(schema)})
+      .AsBool();
+}
+
+std::vector<Movable> Everything(const Manifest& manifest) {
+  std::vector<Movable> all = manifest.old_objects;
+  all.insert(all.end(), manifest.new_objects.begin(), manifest.new_objects.end());
+  return all;
+}
+
+// "3 tables, 1200 bytes"
+std::string SizeOf(db::Session& session, const std::string& schema) {
+  const db::Row row =
+      session
+          .Query(
+              "SELECT count(*), coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint "
+              "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+              "WHERE n.nspname = $1 AND c.relkind IN ('r', 'm')",
+              {db::Value::Text(schema)})
+          .rows.at(0);
+  return row[0].text + " tables, " + row[1].text + " bytes";
+}
+
+}  // namespace
+
+// Whatever of ours is there, but for the journal. Every step commits by itself: a crash leaves
+// less.
+std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
+  std::vector<std::string> lines;
+  const auto session = Connect(std::chrono::seconds(5));
+  const Known known = ReadOrNothing(*session);
+  core::Journal journal(*session, spec_.id);
+  const auto step = [&](const std::string& line, const std::function<void()>& work) {
+    lines.push_back((dry_run ? "would drop " : "dropped ") + line);
+    if (dry_run) return;
+    db::Transaction transaction(*session);
+    journal.CheckEpoch(context_.epoch());
+    work();
+    transaction.Commit();
+  };
+  if (known.capture_installed) {
+    step("the capture triggers and logs of " + std::to_string(known.captured.size()) + " tables",
+         [&] {
+           capture::Remove(*session, known.captured);
+           journal.Remove(kCaptureEntry);
+         });
+  }
+  if (!known.reverse.empty()) {
+    step("the triggers and logs that kept " + std::to_string(known.reverse.size()) +
+             " old tables in step",
+         [&] {
+           capture::Remove(*session, known.reverse);
+           journal.Remove(kReverseEntry);
+         });
+  }
+  if (known.manifest) {
+    const auto ours = Everything(*known.manifest);
+    for (const SchemaNames& names : known.manifest->schemas) {
+      std::vector<std::string> schemas = {names.shadow};
+      if (also_backup) schemas.push_back(names.backup);
+      for (const std::string& schema : schemas) {
+        if (!SchemaExists(*session, schema)) continue;
+        // Of an earlier migration, whose backup this one has not removed yet.
+        const auto present = ListMovables(*session, {schema});
+        const bool not_ours = schema == names.backup && !present.empty() &&
+                              std::ranges::none_of(present, [&](const Movable& object) {
+                                return std::ranges::any_of(ours, [&](const Movable& mine) {
+                                  return mine.oid == object.oid;
+                                });
+                              });
+        if (not_ours) continue;
+        step("schema " + schema + " (" + SizeOf(*session, schema) + ")",
+             [&] { DropOurSchema(*session, schema, ours); });
+      }
+    }
+  }
+  const ShadowRequest request = Request();
+  Scratch scratch(context_, request);
+  if (scratch.Exists()) {
+    lines.push_back((dry_run ? "would drop" : "dropped") + std::string(" database ") +
+                    Scratch::NameFor(spec_.id));
+    if (!dry_run) scratch.Drop();
+  }
+  if (!dry_run && journal.Load()) {
+    db::Transaction transaction(*session);
+    journal.CheckEpoch(context_.epoch());
+    for (const core::JournalEntry& entry : journal.Entries()) journal.Remove(entry.name);
+    transaction.Commit();
+  }
+  return lines;
+}
+
+std::vector<std::string> TableSwap::Reset(bool dry_run) {
+  {
+    const auto session = Connect();
+    if (!ReadOrNothing(*session).cutover.is_null()) {
+      throw Error(ErrorKind::kUnsupported,
+                  "the new tables are in service: go back with understudy migrate rollback");
+    }
+    if (!dry_run) EndOldBackends(*session);
+  }
+  return RemoveAll(dry_run, false);
+}
+
+std::vector<std::string> TableSwap::Cleanup(bool dry_run) { return RemoveAll(dry_run, true); }
+
+// The backups of migrations before this one. What cannot be removed stays, under another name than
+// ours.
+void TableSwap::RemoveEarlierBackups(db::Session& session, Manifest& manifest) {
+  core::Journal mine(session, spec_.id);
+  const db::Result others = session.Query(
+      "SELECT m.id FROM understudy.migrations m WHERE m.strategy = 'table-swap' AND m.id <> $1 "
+      "AND EXISTS (SELECT FROM understudy.entries e WHERE e.migration = m.id AND e.name = $2) "
+      "ORDER BY 1",
+      {db::Value::Text(spec_.id), db::Value::Text(kCutoverEntry)});
+  for (const db::Row& row : others.rows) {
+    try {
+      core::Journal journal(session, row[0].text);
+      const auto theirs = Manifest::Load(journal);
+      if (!theirs) continue;
+      db::Transaction transaction(session);
+      mine.CheckEpoch(context_.epoch());
+      if (const auto reverse = journal.Find(kReverseEntry)) {
+        std::vector<capture::CapturedTable> tables;
+        for (const Json& item : reverse->detail) {
+          tables.push_back(capture::CapturedTable::FromJson(item));
+        }
+        capture::Remove(session, tables);
+      }
+      std::string removed;
+      for (const SchemaNames& names : theirs->schemas) {
+        if (!SchemaExists(session, names.backup)) continue;
+        removed += (removed.empty() ? "" : ", ") + names.backup + " (" +
+                   SizeOf(session, names.backup) + ")";
+        DropOurSchema(session, names.backup, Everything(*theirs));
+        if (SchemaExists(session, names.shadow) &&
+            names.shadow != manifest.Names(names.user).shadow) {
+          DropOurSchema(session, names.shadow, Everything(*theirs));
+        }
+      }
+      journal.Drop();
+      transaction.Commit();
+      context_.Log("info", "removed the backup of the migration '" + row[0].text + "': " + removed +
+                               "; it cannot be rolled back any more");
+    } catch (const Error& error) {
+      context_.Log("warn", "the backup of the migration '" + row[0].text +
+                               "' could not be removed and stays: " + error.what());
+    }
+  }
+  bool renamed = false;
+  for (SchemaNames& names : manifest.schemas) {
+    for (int n = 2; SchemaExists(session, names.backup); ++n) {
+      names.backup = NamesBeside(names.user + "_" + std::to_string(n)).backup;
+      renamed = true;
+    }
+  }
+  if (!renamed) return;
+  db::Transaction transaction(session);
+  mine.CheckEpoch(context_.epoch());
+  manifest.Save(mine);
+  transaction.Commit();
+}
+
+}  // namespace understudy::table_swap

@@ -1,0 +1,163 @@
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/table_swap/swap.h"
+
+// The way back: one transaction, after it has been said what it would lose.
+namespace understudy::table_swap {
+namespace {
+
+constexpr std::int64_t kSmallBytes = 32 << 20;  // what can be read again under the locks
+
+}  // namespace
+
+// The tables of the new side that users have written to since the cutover, with how much. A row
+// that was inserted or updated carries a younger transaction than the cutover's; what is missing
+// among the older ones was deleted or updated.
+std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Known& known) const {
+  std::vector<std::string> findings;
+  const std::string xid = known.cutover.at("xid").get<std::string>();
+  const Json counts = known.cutover.value("rows", Json::object());
+  for (const SetTable& table : known.manifest->tables) {
+    if (table.partitioned || table.new_oid == 0) continue;
+    context_.ThrowIfStopped();
+    if (std::ranges::any_of(known.reverse, [&](const capture::CapturedTable& reverse) {
+          return reverse.watched == table.new_oid;
+        })) {
+      continue;  // these writes are carried back
+    }
+    const auto name = catalog::NameOf(session, table.new_oid);
+    if (!name) {
+      findings.push_back(table.name.Display() + ": the table has been dropped since");
+      continue;
+    }
+    // $1 as 32 bits, as xmin has it; age() counts over the wrap-around.
+    const db::Row row = session
+                            .Query(
+                                "SELECT count(*) FILTER (WHERE age(xmin) < age(($1::bigint & "
+                                "4294967295)::text::xid)), count(*) FROM ONLY " +
+                                    name->Quoted(),
+                                {db::Value::Text(xid)})
+                            .rows.at(0);
+    const std::int64_t younger = row[0].AsInteger();
+    const std::int64_t older = row[1].AsInteger() - younger;
+    // A preserved table had as many rows as the old one, which nobody has written to since; not
+    // where orphans were dropped.
+    const std::string key = std::to_string(table.new_oid);
+    std::int64_t before = older;
+    if (counts.contains(key)) {
+      before = counts.at(key).get<std::int64_t>();
+    } else if (const auto old_name = catalog::NameOf(session, table.old_oid);
+               old_name && table.preserved && !settings_.drop_orphans) {
+      before = session.Scalar("SELECT count(*) FROM ONLY " + old_name->Quoted()).AsInteger();
+    }
+    const std::int64_t gone = before - older;
+    if (younger == 0 && gone <= 0) continue;
+    std::string text = table.name.Display() + ": ";
+    if (younger > 0) text += std::to_string(younger) + " rows inserted or updated";
+    if (gone > 0) {
+      text += (younger > 0 ? ", " : "") + std::to_string(gone) + " rows deleted or updated";
+    }
+    findings.push_back(text);
+  }
+  return findings;
+}
+
+void TableSwap::Rollback(const core::RollbackOptions& options) {
+  if (!options.to.empty()) {
+    throw Error(ErrorKind::kUnsupported,
+                "a table swap has one rollback point, before the cutover: leave --to out");
+  }
+  const auto session = Connect();
+  core::Journal journal(*session, spec_.id);
+  const Known known = ReadOrNothing(*session);
+  if (known.rolled_back) return;  // committed by a process that did not live to say so
+  if (known.cutover.is_null()) {
+    for (const std::string& line : RemoveAll(false, false)) context_.Log("info", line);
+    return;
+  }
+  const auto refuse = [&](const std::vector<std::string>& findings) {
+    std::string all;
+    for (const std::string& finding : findings) all += (all.empty() ? "" : "; ") + finding;
+    throw Error(ErrorKind::kUnsupported,
+                "going back would lose what was written since the cutover: " + all +
+                    ". The new tables stay in service. To go back all the same: understudy migrate "
+                    "rollback --lose-writes",
+                "would-lose-writes");
+  };
+  if (!options.lose_writes) {
+    if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
+  }
+
+  const Manifest& manifest = *known.manifest;
+  ExchangeRequest request;
+  request.schemas = manifest.schemas;
+  request.back = true;
+  request.keys = DependentsFrom(known.cutover.at("dropped_keys"));
+  std::vector<std::string> users;
+  std::vector<std::string> backups;
+  for (const SchemaNames& names : manifest.schemas) {
+    users.push_back(names.user);
+    backups.push_back(names.backup);
+  }
+  request.out = ListMovables(*session, users);
+  std::erase_if(request.out, [&](const Movable& object) {
+    return std::ranges::none_of(manifest.new_objects, [&](const Movable& ours) {
+      return ours.oid == object.oid && ours.kind == object.kind;
+    });
+  });
+  request.in = ListMovables(*session, backups);
+  request.keep_sequences = known.reverse.empty();
+  const Exchange exchange(*session, std::move(request));
+  if (!exchange.refused().empty()) {
+    throw Error(ErrorKind::kUnsupported,
+                exchange.refused()[0].object + ": " + exchange.refused()[0].why);
+  }
+  const std::int64_t bytes =
+      session
+          ->Scalar("SELECT coalesce(sum(pg_relation_size(o)), 0)::bigint FROM unnest($1::oid[]) o",
+                   {db::Value::Text([&] {
+                     std::string oids = "{";
+                     for (const SetTable& table : manifest.tables) {
+                       oids += (oids.size() > 1 ? "," : "") + std::to_string(table.new_oid);
+                     }
+                     return oids + "}";
+                   }())})
+          .AsInteger();
+
+  db::Transaction transaction(*session, db::Isolation::kReadCommitted);
+  journal.CheckEpoch(context_.epoch());
+  RememberAttempt(*session, "rollback");
+  LockIncoming(*session, exchange);
+  LockBudget budget(*session, StallBudget(*session, lock_timeout_));
+  LockOutgoing(*session, exchange, lock_timeout_);
+  const auto within = [&](std::string_view stage) { budget.Spent(stage); };
+  within("locks");
+  exchange.CheckUnchanged(*session);
+  within("fingerprint");
+  if (!options.lose_writes && bytes < kSmallBytes) {  // what came between the reading and the locks
+    if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
+    within("writes since the cutover");
+  }
+  for (const SchemaNames& names : manifest.schemas) {
+    session->Execute("CREATE SCHEMA IF NOT EXISTS " + db::QuoteIdentifier(names.shadow));
+  }
+  exchange.Apply(*session, within);
+  journal.Remove(kCutoverEntry);
+  journal.Remove(kFinishedEntry);
+  journal.Put(kRolledBackEntry, {{"xid", session->Scalar("SELECT txid_current()").text}});
+  context_.At("rollback.before_commit", {{"locked_ms", budget.milliseconds()}});
+  within("commit");
+  transaction.Commit();
+  context_.At("rollback.after_commit");
+  for (const std::string& sql : exchange.validations()) {
+    try {
+      session->Execute(sql);
+    } catch (const Error& error) {
+      context_.Log("warn", "the old tables are in service, but a foreign key is not valid: " +
+                               error.message() + "; mend the rows, then run: " + sql);
+    }
+  }
+}
+
+}  // namespace understudy::table_swap

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/base/clock.h"
+#include "engine/capture/compare.h"
+#include "engine/capture/postgres.h"
+#include "engine/catalog/fingerprint.h"
+#include "engine/core/context.h"
+#include "engine/core/journal.h"
+#include "engine/core/migration.h"
+#include "engine/table_swap/exchange.h"
+#include "engine/table_swap/manifest.h"
+#include "engine/table_swap/settings.h"
+#include "engine/table_swap/shadow.h"
+
+namespace understudy::table_swap {
+
+// Entries of the journal beside the manifest's.
+inline constexpr const char* kCaptureEntry = "capture";    // [CapturedTable], while installed
+inline constexpr const char* kBlockedEntry = "blocked";    // rows that the shadow refuses
+inline constexpr const char* kLastWriteEntry = "written";  // {"at"}: the last write to the shadow
+inline constexpr const char* kAttemptEntry = "attempt";    // who may be committing an exchange
+inline constexpr const char* kCutoverEntry = "cutover";    // committed with the cutover, gone with
+                                                           // the rollback: the new side serves
+inline constexpr const char* kFinishedEntry = "finished";  // what follows the cutover is done
+inline constexpr const char* kRolledBackEntry = "rolled-back";
+inline constexpr const char* kReverseEntry = "reverse";  // [CapturedTable]: new main → backup
+
+// The strategy. One method per phase, one file per group of them:
+//   prepare.cc   Prepare        sync.cc      SyncStep, the first copy of preserved tables
+//   cutover.cc   Cutover, Finish             rollback.cc  Rollback
+//   removal.cc   Cleanup, Reset, earlier backups
+//   status.cc    WhoOwns, Status, Verify     plan.cc      MakePlan
+class TableSwap final : public core::Migration {
+ public:
+  explicit TableSwap(core::Context& context);
+
+  core::Capabilities Capabilities() const override {
+    return {.atomic_cutover = true, .retries_cutover = true, .captures = true, .drains = false};
+  }
+  core::Plan MakePlan() override;
+  void Prepare() override;
+  core::SyncProgress SyncStep(const core::Budget& budget) override;
+  void Cutover(const core::CutoverOptions& options) override;
+  void Finish() override;
+  core::VerifyResult Verify() override;
+  void Rollback(const core::RollbackOptions& options) override;
+  std::vector<std::string> Cleanup(bool dry_run) override;
+  std::vector<std::string> Reset(bool dry_run) override;
+  core::Owner WhoOwns() override;
+  core::StrategyStatus Status() override;
+
+ private:
+  using SessionPtr = std::unique_ptr<db::Session>;
+  // Everything that the journal says of this migration, read at once.
+  struct Known {
+    std::optional<Manifest> manifest;
+    std::vector<capture::CapturedTable> captured;
+    bool capture_installed = false;
+    catalog::Fingerprint fingerprint;  // of the watched tables
+    Json blocked = nullptr;
+    Json cutover = nullptr;  // not null: the new side serves
+    Json attempt = nullptr;
+    std::string written_at;  // "" = never
+    bool finished = false;
+    bool rolled_back = false;
+    std::vector<capture::CapturedTable> reverse;
+  };
+
+  SessionPtr Connect(std::chrono::milliseconds lock_timeout) const;
+  SessionPtr Connect() const { return Connect(lock_timeout_); }
+  Known Read(core::Journal& journal) const;
+  Known ReadOrNothing(db::Session& session) const;  // without a journal: nothing known
+  ShadowRequest Request() const;
+
+  // prepare.cc
+  void Build(db::Session& session);
+  void InstallCapture(db::Session& session);
+  void CopyAll(db::Session& session);
+  void WriteRemovalFile(const Manifest& manifest) const;
+  void EndOldBackends(db::Session& session) const;
+
+  // sync.cc
+  void FirstCopies(const Known& known);
+  capture::ReplayResult ReplayOne(db::Session& session, const capture::CapturedTable& table,
+                                  std::int64_t entries);
+  void HoldLogWithinLimit(db::Session& session, const Known& known);
+  void FollowChanges(db::Session& session, Known& known);
+
+  // cutover.cc
+  void CheckBeforeLocks(db::Session& session, const Known& known);
+  void WaitForOldSnapshots(db::Session& session, const Known& known,
+                           const core::CutoverOptions& options);
+  ExchangeRequest Forth(const Known& known) const;
+  void RememberAttempt(db::Session& session, const char* verb) const;
+  void DrainLocked(db::Session& session, const Known& known, const core::CutoverOptions& options,
+                   const std::function<void(std::string_view)>& within);
+
+  // rollback.cc
+  std::vector<std::string> WritesSince(db::Session& session, const Known& known) const;
+
+  // removal.cc
+  std::vector<std::string> RemoveAll(bool dry_run, bool also_backup);
+  void RemoveEarlierBackups(db::Session& session, Manifest& manifest);
+
+  core::Context& context_;
+  const core::Spec& spec_;
+  Settings settings_;
+  std::chrono::milliseconds lock_timeout_;
+  SessionPtr sync_session_;  // kept between the steps of one sync
+  std::optional<Known> sync_known_;
+  std::string written_at_;     // after the commit of the last replay of this process
+  Json rows_of_replaced_ = Json::object();  // by OID of the new table
+  bool checked_ = false;       // CheckBeforeLocks has passed in this process
+  std::int64_t replayed_ = 0;  // rows, in this process
+};
+
+// The limit on what production may feel of one exchange, from the first lock to the commit. `Spent`
+// throws Error(kConflict, "budget") when it is over, and sets what is left as the session's
+// statement_timeout otherwise.
+class LockBudget {
+ public:
+  LockBudget(db::Session& session, std::chrono::milliseconds limit)
+      : session_(session), limit_(limit), started_(SteadyClock::now()) {}
+  void Spent(std::string_view stage);
+  double milliseconds() const { return MillisecondsSince(started_); }
+
+ private:
+  db::Session& session_;
+  std::chrono::milliseconds limit_;
+  SteadyClock::time_point started_;
+};
+
+// What comes in: hurts nobody, and autovacuum gives way to it.
+void LockIncoming(db::Session& session, const Exchange& exchange);
+// Within `limit`, all that production uses. A timeout is Error(kConflict).
+void LockOutgoing(db::Session& session, const Exchange& exchange, std::chrono::milliseconds limit);
+// What production may feel: less than the server's deadlock_timeout, unless the file allows more.
+std::chrono::milliseconds StallBudget(db::Session& session, std::chrono::milliseconds lock_timeout);
+
+Json DependentsJson(const std::vector<Dependent>& dependents);
+std::vector<Dependent> DependentsFrom(const Json& json);
+
+}  // namespace understudy::table_swap

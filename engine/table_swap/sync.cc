@@ -1,0 +1,203 @@
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/core/parallel.h"
+#include "engine/table_swap/swap.h"
+
+// Keeping the shadow in step: the first copy of each preserved table, then its dirty keys.
+namespace understudy::table_swap {
+namespace {
+
+constexpr std::int64_t kEntriesAtOnce = 200000;  // of a log, in one transaction
+constexpr std::size_t kBlockedAtMost = 20;       // refused rows that are told
+
+std::string CopiedEntry(const capture::CapturedTable& table) {
+  return "copied." + std::to_string(table.watched);
+}
+
+std::vector<catalog::Oid> Watched(const std::vector<capture::CapturedTable>& tables) {
+  std::vector<catalog::Oid> oids;
+  for (const capture::CapturedTable& table : tables) oids.push_back(table.watched);
+  return oids;
+}
+
+std::string ServerTime(db::Session& session) {
+  return session.Scalar("SELECT clock_timestamp()").text;
+}
+
+}  // namespace
+
+void TableSwap::FirstCopies(const Known& known) {
+  std::vector<const capture::CapturedTable*> left;
+  std::vector<std::string> names;
+  {
+    const auto session = Connect();
+    core::Journal journal(*session, spec_.id);
+    std::set<std::string> done;
+    for (const core::JournalEntry& entry : journal.Entries()) done.insert(entry.name);
+    for (const capture::CapturedTable& table : known.captured) {
+      if (done.contains(CopiedEntry(table))) continue;
+      left.push_back(&table);
+      const auto name = catalog::NameOf(*session, table.watched);
+      names.push_back(name ? name->Display() : "a table");
+    }
+  }
+  const int jobs = spec_.limits.jobs;
+  std::vector<SessionPtr> sessions(static_cast<std::size_t>(jobs));
+  core::ForEachParallel(jobs, left.size(), [&](std::size_t index, int worker) {
+    context_.ThrowIfStopped();
+    SessionPtr& session = sessions[static_cast<std::size_t>(worker)];
+    if (!session) session = Connect();
+    const capture::CapturedTable& table = *left[index];
+    const Json what = {{"table", names[index]}};
+    During("copy " + names[index], [&] {
+      const std::string sql = capture::InsertSql(*session, table);
+      // READ COMMITTED: the copy is one statement, so one snapshot; and the journal, which is locked
+      // only now, so that other workers copy meanwhile, is read as it is then.
+      db::Transaction transaction(*session, db::Isolation::kReadCommitted);
+      const std::int64_t rows = session->Query(sql).affected;
+      core::Journal journal(*session, spec_.id);
+      journal.CheckEpoch(context_.epoch());
+      journal.Put(CopiedEntry(table), {{"rows", rows}});
+      journal.Put(kLastWriteEntry, {{"at", ServerTime(*session)}});
+      context_.At("copy.before_commit", what);
+      transaction.Commit();
+      context_.At("copy.after_commit", what);
+      context_.Tell("progress", {{"table", names[index]}, {"rows_done", rows}});
+    });
+  });
+}
+
+capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
+                                           const capture::CapturedTable& table,
+                                           std::int64_t entries) {
+  db::Transaction transaction(session, db::Isolation::kRepeatableRead);
+  core::Journal journal(session, spec_.id);
+  journal.CheckEpoch(context_.epoch());
+  const capture::ReplayResult result = capture::Replay(session, table, {.entries = entries});
+  if (result.entries == 0 && result.refused.empty()) return result;  // nothing to commit
+  if (result.entries > 0) journal.Put(kLastWriteEntry, {{"at", ServerTime(session)}});
+  const Json what = {{"entries", result.entries}, {"keys", result.keys}};
+  context_.At("replay.before_commit", what);
+  transaction.Commit();
+  written_at_ = ServerTime(session);  // whoever has a snapshot from now on sees the rows
+  context_.At("replay.after_commit", what);
+  replayed_ += result.inserted + result.deleted;
+  return result;
+}
+
+void TableSwap::HoldLogWithinLimit(db::Session& session, const Known& known) {
+  const std::int64_t bytes = capture::LogBytes(session, known.captured);
+  if (bytes <= spec_.limits.log_max_bytes) return;
+  db::Transaction transaction(session);
+  core::Journal journal(session, spec_.id);
+  journal.CheckEpoch(context_.epoch());
+  capture::Remove(session, known.captured);
+  journal.Remove(kCaptureEntry);
+  transaction.Commit();
+  throw Error(ErrorKind::kMismatch,
+              "the log of captured keys has grown to " + std::to_string(bytes) +
+                  " bytes, more than limits.log_max_bytes (" +
+                  std::to_string(spec_.limits.log_max_bytes) +
+                  "): writing was faster than replaying. Capture was taken off; production is "
+                  "unchanged. Give up what was begun with: understudy migrate reset",
+              "log-limit");
+}
+
+// What no row trigger has seen: the table is copied again, or, where its columns have changed, the
+// migration must be planned anew.
+void TableSwap::FollowChanges(db::Session& session, Known& known) {
+  const catalog::Fingerprint now = catalog::ReadFingerprint(session, Watched(known.captured));
+  const auto changes = catalog::CompareFingerprints(known.fingerprint, now);
+  for (const catalog::FingerprintChange& change : changes) {
+    if (change.gone || change.columns) {
+      throw Error(ErrorKind::kUnsupported,
+                  change.Text() +
+                      " since prepare: the shadow was made for what it was. Production "
+                      "is unchanged. Begin again with: understudy migrate reset");
+    }
+    const auto it =
+        std::ranges::find(known.captured, change.table, &capture::CapturedTable::watched);
+    if (it == known.captured.end()) continue;
+    context_.Log("info", change.Text() + ": it is copied again");
+    During("copy " + change.name + " again", [&] {
+      {
+        db::Transaction transaction(session);
+        core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
+        capture::Repair(session, {*it});
+        transaction.Commit();
+      }
+      db::Transaction transaction(session, db::Isolation::kRepeatableRead);
+      core::Journal journal(session, spec_.id);
+      journal.CheckEpoch(context_.epoch());
+      capture::Recopy(session, *it);
+      known.fingerprint[change.table] =
+          catalog::ReadFingerprint(session, {change.table})[change.table];
+      Json tables = Json::array();
+      for (const capture::CapturedTable& table : known.captured) tables.push_back(table.ToJson());
+      journal.Put(kCaptureEntry,
+                  {{"tables", tables}, {"fingerprint", catalog::ToJson(known.fingerprint)}});
+      journal.Put(kLastWriteEntry, {{"at", ServerTime(session)}});
+      transaction.Commit();
+      written_at_ = ServerTime(session);
+    });
+    checked_ = false;
+  }
+}
+
+core::SyncProgress TableSwap::SyncStep(const core::Budget& /*budget*/) {
+  core::SyncProgress progress;
+  try {
+    if (!sync_session_) sync_session_ = Connect();
+    db::Session& session = *sync_session_;
+    if (!sync_known_) sync_known_ = ReadOrNothing(session);
+    Known& known = *sync_known_;
+    if (!known.cutover.is_null()) return progress;  // committed; the lifecycle will learn of it
+    if (!known.capture_installed) {
+      throw Error(ErrorKind::kUnsupported,
+                  "nothing is being captured (the log had grown past limits.log_max_bytes, or "
+                  "somebody took it off). Give up what was begun with: understudy migrate reset");
+    }
+    FollowChanges(session, known);
+    Json blocked = Json::array();
+    bool more = false;
+    for (const capture::CapturedTable& table : known.captured) {
+      context_.ThrowIfStopped();
+      const capture::ReplayResult result = ReplayOne(session, table, kEntriesAtOnce);
+      more = more || result.more || result.entries >= kEntriesAtOnce / 20;
+      for (const capture::RefusedRow& row : result.refused) {
+        if (blocked.size() == kBlockedAtMost) break;
+        blocked.push_back({{"table", row.table.Display()}, {"key", row.key}, {"why", row.why}});
+      }
+    }
+    if (blocked != (known.blocked.is_null() ? Json::array() : known.blocked)) {
+      db::Transaction transaction(session);
+      core::Journal journal(session, spec_.id);
+      journal.CheckEpoch(context_.epoch());
+      if (blocked.empty()) {
+        journal.Remove(kBlockedEntry);
+      } else {
+        journal.Put(kBlockedEntry, blocked);
+        context_.Log("warn", "the shadow refuses " + std::to_string(blocked.size()) +
+                                 " or more rows; the cutover waits for them: " + blocked.dump());
+      }
+      transaction.Commit();
+      known.blocked = blocked;
+    }
+    HoldLogWithinLimit(session, known);
+    progress.caught_up = !more;
+    progress.rows_done = replayed_;
+    for (const std::int64_t count : capture::Pending(session, known.captured, 100000)) {
+      progress.pending_writes += count;
+    }
+    context_.At("sync.before_commit");
+    context_.At("sync.after_commit");
+  } catch (...) {
+    sync_session_.reset();
+    sync_known_.reset();
+    throw;
+  }
+  return progress;
+}
+
+}  // namespace understudy::table_swap

@@ -1,0 +1,109 @@
+#include "engine/table_swap/table_swap.h"
+
+#include "engine/base/error.h"
+#include "engine/table_swap/swap.h"
+
+namespace understudy::table_swap {
+namespace {
+constexpr std::int64_t kLockTimeoutMs = 500;
+
+std::vector<capture::CapturedTable> CapturedFrom(const Json& json) {
+  std::vector<capture::CapturedTable> tables;
+  for (const Json& item : json) tables.push_back(capture::CapturedTable::FromJson(item));
+  return tables;
+}
+}  // namespace
+
+TableSwap::TableSwap(core::Context& context)
+    : context_(context),
+      spec_(context.spec()),
+      settings_(Settings::Read(spec_)),
+      lock_timeout_(spec_.limits.lock_timeout_ms.value_or(kLockTimeoutMs)) {}
+
+TableSwap::SessionPtr TableSwap::Connect(std::chrono::milliseconds lock_timeout) const {
+  return db::Connect(
+      spec_.Target(),
+      {.application_name = "understudy-engine table-swap",
+       .lock_timeout = lock_timeout,
+       .statement_timeout = std::chrono::milliseconds(spec_.limits.statement_timeout_ms)});
+}
+
+TableSwap::Known TableSwap::Read(core::Journal& journal) const {
+  Known known;
+  known.manifest = Manifest::Load(journal);
+  for (const core::JournalEntry& entry : journal.Entries()) {
+    if (entry.name == kCaptureEntry) {
+      known.capture_installed = true;
+      known.captured = CapturedFrom(entry.detail.at("tables"));
+      known.fingerprint = catalog::FingerprintFromJson(entry.detail.at("fingerprint"));
+    } else if (entry.name == kBlockedEntry) {
+      known.blocked = entry.detail;
+    } else if (entry.name == kCutoverEntry) {
+      known.cutover = entry.detail;
+    } else if (entry.name == kAttemptEntry) {
+      known.attempt = entry.detail;
+    } else if (entry.name == kLastWriteEntry) {
+      known.written_at = entry.detail.value("at", "");
+    } else if (entry.name == kFinishedEntry) {
+      known.finished = true;
+    } else if (entry.name == kRolledBackEntry) {
+      known.rolled_back = true;
+    } else if (entry.name == kReverseEntry) {
+      known.reverse = CapturedFrom(entry.detail);
+    }
+  }
+  return known;
+}
+
+TableSwap::Known TableSwap::ReadOrNothing(db::Session& session) const {
+  core::Journal journal(session, spec_.id);
+  return journal.Load() ? Read(journal) : Known{};
+}
+
+ShadowRequest TableSwap::Request() const {
+  ShadowRequest request;
+  request.migration_id = spec_.id;
+  request.epoch = context_.epoch();
+  request.target = spec_.Target();
+  if (settings_.from_source) request.source = spec_.Endpoint("source");
+  request.settings = settings_;
+  return request;
+}
+
+Json DependentsJson(const std::vector<Dependent>& dependents) {
+  Json list = Json::array();
+  for (const Dependent& dependent : dependents) {
+    list.push_back({{"kind", dependent.kind},
+                    {"object", dependent.object},
+                    {"table", {dependent.table.schema, dependent.table.name}},
+                    {"detach", dependent.detach},
+                    {"attach", dependent.attach},
+                    {"validate", dependent.validate}});
+  }
+  return list;
+}
+
+std::vector<Dependent> DependentsFrom(const Json& json) {
+  std::vector<Dependent> all;
+  for (const Json& item : json) {
+    all.push_back(
+        {item.at("kind").get<std::string>(),
+         item.at("object").get<std::string>(),
+         {item.at("table").at(0).get<std::string>(), item.at("table").at(1).get<std::string>()},
+         item.at("detach").get<std::string>(),
+         item.at("attach").get<std::string>(),
+         item.at("validate").get<std::string>()});
+  }
+  return all;
+}
+
+core::StrategyInfo Strategy() {
+  return {.name = "table-swap",
+          .endpoint_keys = {"target", "source"},
+          .required = {"target", "schema"},
+          .optional = {"source", "schemas", "preserved", "exclude", "columns", "orphans", "reverse",
+                       "publications"},
+          .make = [](core::Context& context) { return std::make_unique<TableSwap>(context); }};
+}
+
+}  // namespace understudy::table_swap

@@ -1,0 +1,134 @@
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/core/lifecycle.h"
+#include "engine/core/registry.h"
+#include "engine/table_swap/table_swap.h"
+#include "tests/support/server.h"
+
+namespace understudy::table_swap {
+
+// A production database, perhaps a source, and one table swap driven through the real lifecycle,
+// verb by verb as separate processes would.
+class SwapWorld : public core::Probe {
+ public:
+  explicit SwapWorld(bool with_source = true) {
+    document_ = {{"strategy", "table-swap"}, {"target", "t"}};
+    if (with_source) {
+      source_ = std::make_unique<testing::Database>();
+      document_["source"] = "s";
+      document_["schema"] = {{"from", "source"}};
+    }
+    registry_.Add(Strategy());
+  }
+  // "schema": {"sql": […]}
+  void SchemaBySql(const std::string& sql) {
+    const auto file = folder_.path() / "new.sql";
+    WriteFileWhole(file, sql);
+    document_["schema"] = {{"sql", {file.string()}}};
+  }
+  Json& document() { return document_; }
+  const testing::Database& target() { return target_; }
+  const testing::Database& source() { return *source_; }
+  const std::filesystem::path& folder() const { return folder_.path(); }
+  void set_id(std::string id) { id_ = std::move(id); }
+  void set_rehearsal(bool rehearsal) { rehearsal_ = rehearsal; }
+
+  // Called at every point, before it goes on.
+  std::function<void(std::string_view point)> at_point;
+  std::vector<std::string> points;
+  std::vector<std::string> logs;
+
+  core::PhaseOutcome Through(core::Phase phase) {
+    return With([&](core::Lifecycle& lifecycle) { return lifecycle.RunThrough(phase); });
+  }
+  core::PhaseOutcome Prepare() { return Through(core::Phase::kPrepare); }
+  core::PhaseOutcome Sync() { return Through(core::Phase::kSync); }
+  core::PhaseOutcome Cutover() { return Through(core::Phase::kCutover); }
+  core::PhaseOutcome Verify() {
+    return With([](core::Lifecycle& lifecycle) { return lifecycle.Verify(); });
+  }
+  core::PhaseOutcome Rollback(bool lose_writes = false) {
+    return With([&](core::Lifecycle& lifecycle) {
+      return lifecycle.Rollback({.to = "", .lose_writes = lose_writes});
+    });
+  }
+  core::PhaseOutcome Cleanup() {
+    return With([](core::Lifecycle& lifecycle) { return lifecycle.Cleanup(); });
+  }
+  core::PhaseOutcome Reset() {
+    return With([](core::Lifecycle& lifecycle) { return lifecycle.Reset(false); });
+  }
+  core::Plan Plan() {
+    core::Plan plan;
+    With([&](core::Lifecycle& lifecycle) {
+      plan = lifecycle.MakePlan();
+      return core::PhaseOutcome{};
+    });
+    return plan;
+  }
+  core::Status Status() {
+    core::Status status;
+    With([&](core::Lifecycle& lifecycle) {
+      status = lifecycle.GetStatus();
+      return core::PhaseOutcome{};
+    });
+    return status;
+  }
+  bool allow_old_snapshots = false;
+
+  std::string Scalar(const std::string& sql) {
+    return target_.Connect()->Scalar(sql).TextOr("NULL");
+  }
+  // Names of everything of ours that is in the database; "" = nothing.
+  std::string Ours() {
+    return Scalar(
+        "SELECT coalesce(string_agg(x, ', ' ORDER BY x), '') FROM ("
+        "SELECT nspname::text AS x FROM pg_namespace WHERE nspname LIKE 'understudy%' "
+        "UNION ALL SELECT tgname || ' on ' || tgrelid::regclass FROM pg_trigger "
+        "WHERE tgname LIKE 'understudy%' "
+        "UNION ALL SELECT datname FROM pg_database WHERE datname LIKE 'understudy%' "
+        "AND pg_catalog.shobj_description(oid, 'pg_database') LIKE '%' || current_database() || '%'"
+        ") y");
+  }
+
+  void OnEvent(const core::Event& event) override {
+    if (event.kind == "log") logs.push_back(event.data.value("text", ""));
+    if (event.kind != "point") return;
+    const std::string point = event.data.value("point", "");
+    points.push_back(point);
+    if (at_point) at_point(point);
+  }
+
+ private:
+  core::PhaseOutcome With(const std::function<core::PhaseOutcome(core::Lifecycle&)>& work) {
+    std::map<std::string, db::Endpoint> databases = {{"t", target_.endpoint()}};
+    if (source_) databases.emplace("s", source_->endpoint());
+    const core::Spec spec =
+        core::Spec::Parse(document_, id_, folder_.path(), "test.json", registry_, databases);
+    core::Lifecycle lifecycle(
+        spec, registry_,
+        {.probe = this, .rehearsal = rehearsal_, .allow_old_snapshots = allow_old_snapshots});
+    return work(lifecycle);
+  }
+
+  TemporaryFolder folder_;
+  testing::Database target_;
+  std::unique_ptr<testing::Database> source_;
+  Json document_;
+  core::Registry registry_;
+  std::string id_ = "swap";
+  bool rehearsal_ = true;
+};
+
+}  // namespace understudy::table_swap

@@ -1,0 +1,406 @@
+#include <atomic>
+#include <thread>
+
+#include "engine/base/clock.h"
+#include "tests/engine/table_swap/swap_fixture.h"
+
+namespace understudy::table_swap {
+namespace {
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Kind = core::PhaseOutcome::Kind;
+
+constexpr const char* kSchema = R"(
+CREATE TYPE role AS ENUM ('admin', 'user');
+CREATE TABLE "User" (id serial PRIMARY KEY, email text UNIQUE NOT NULL, role role NOT NULL DEFAULT 'user');
+CREATE TABLE area (id integer PRIMARY KEY, name text);
+CREATE TABLE "Link" (user_id integer REFERENCES "User" ON DELETE CASCADE, area_id integer REFERENCES area,
+                     note text, PRIMARY KEY (user_id, area_id));
+CREATE INDEX link_note ON "Link" (note);
+CREATE VIEW names AS SELECT u.email, a.name FROM "User" u JOIN "Link" l ON l.user_id = u.id JOIN area a ON a.id = l.area_id;
+)";
+
+class TableSwap : public ::testing::Test {
+ protected:
+  void Fill() {
+    world_.document()["preserved"] = {"\"User\"", "\"Link\""};
+    world_.target().Run(std::string(kSchema) + R"(
+INSERT INTO "User" (email) SELECT 'u' || i FROM generate_series(1, 100) i;
+INSERT INTO area SELECT i, 'old ' || i FROM generate_series(1, 50) i;
+INSERT INTO "Link" SELECT i, i FROM generate_series(1, 50) i;)");
+    world_.source().Run(std::string(kSchema) + R"(
+INSERT INTO "User" (email) VALUES ('of the source');
+INSERT INTO area SELECT i, 'new ' || i FROM generate_series(1, 60) i;)");
+  }
+  std::string Catalog() { return world_.Scalar(kCatalog); }
+  std::string Rows() { return world_.Scalar(kRows); }
+
+  static constexpr const char* kCatalog = R"(
+SELECT string_agg(t, E'\n' ORDER BY t COLLATE "C") FROM (
+  SELECT concat_ws(' ', 'class', c.oid, relname, relkind, relacl, relowner, relrowsecurity, relreplident,
+                   obj_description(c.oid)) AS t FROM pg_class c WHERE relnamespace = 'public'::regnamespace
+  UNION ALL SELECT concat_ws(' ', 'con', conname, conrelid::regclass, convalidated, pg_get_constraintdef(oid))
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+  UNION ALL SELECT concat_ws(' ', 'trigger', tgname, tgrelid::regclass, tgenabled) FROM pg_trigger
+    WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+  UNION ALL SELECT concat_ws(' ', 'seq', schemaname, sequencename, last_value) FROM pg_sequences
+    WHERE schemaname = 'public') x)";
+  static constexpr const char* kRows = R"(
+SELECT concat((SELECT md5(string_agg(u::text, ',' ORDER BY id)) FROM public."User" u), ' ',
+              (SELECT md5(string_agg(a::text, ',' ORDER BY id)) FROM public.area a), ' ',
+              (SELECT md5(string_agg(l::text, ',' ORDER BY user_id, area_id)) FROM public."Link" l)))";
+
+  SwapWorld world_;
+};
+
+// hard-cases 35, 38, 42, 62: a whole migration, written to while it runs, and back.
+TEST_F(TableSwap, PutsNewDataInServiceKeepsWhatUsersWroteAndGoesBack) {
+  NEED_POSTGRES();
+  Fill();
+  const std::string catalog = Catalog();
+  core::PhaseOutcome outcome = world_.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(outcome.state, core::State::kReady);
+  EXPECT_EQ(outcome.next, "migrate cutover");
+  world_.target().Run(R"(INSERT INTO "User" (email) VALUES ('during');
+    UPDATE "User" SET email = 'changed' WHERE id = 5; DELETE FROM "Link" WHERE user_id = 7;)");
+  const std::string rows = Rows();
+  outcome = world_.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(
+      world_.Scalar(
+          "SELECT string_agg(email, ' ' ORDER BY id) FROM public.\"User\" WHERE id IN (5, 101)"),
+      "changed during");
+  EXPECT_EQ(world_.Scalar("SELECT count(*) || min(name) FROM public.area"), "60new 1");
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM public.names"), "49");
+  EXPECT_EQ(world_.Scalar("SELECT last_value FROM public.\"User_id_seq\""), "101");
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM understudy_backup_public.area"), "50");
+  outcome = world_.Verify();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Status().of_strategy.in_service, core::Owner::kNew);
+  outcome = world_.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(Rows(), rows);
+  // Only the sequence went on, as a user's insert had made it.
+  world_.target().Run("SELECT setval('\"User_id_seq\"', 100)");
+  EXPECT_EQ(Catalog(), catalog);
+  outcome = world_.Cleanup();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+// hard-case 58: what would be lost is said, by table, and needs a word.
+TEST_F(TableSwap, SaysWhatARollbackWouldLose) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  world_.target().Run(R"(INSERT INTO "User" (email) VALUES ('after'), ('after 2');
+    UPDATE "User" SET role = 'admin' WHERE id = 1; DELETE FROM area WHERE id = 55)");
+  core::PhaseOutcome outcome = world_.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message,
+              HasSubstr("public.\"User\": 3 rows inserted or updated, 1 rows deleted or updated"));
+  EXPECT_THAT(outcome.message, HasSubstr("public.area: 1 rows deleted or updated"));
+  EXPECT_THAT(outcome.message, ::testing::Not(HasSubstr("Link")));
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM public.area"), "59");
+  outcome = world_.Rollback(/*lose_writes=*/true);
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM public.\"User\""), "100");
+}
+
+// hard-cases 25, 60, 62: a failure at every point, then on; the same, then back to before.
+TEST_F(TableSwap, GoesOnAfterAFailureAtEveryPoint) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  const std::vector<std::string> points = world_.points;
+  std::set<std::string> distinct(points.begin(), points.end());
+  EXPECT_GE(distinct.size(), 12U);
+  for (const std::string& point : distinct) {
+    SCOPED_TRACE(point);
+    SwapWorld world;
+    world.document()["preserved"] = {"\"User\"", "\"Link\""};
+    world.target().Run(std::string(kSchema) +
+                       "INSERT INTO \"User\" (email) SELECT 'u' || i FROM generate_series(1, 9) i; "
+                       "INSERT INTO area VALUES (1, 'old'); INSERT INTO \"Link\" VALUES (3, 1)");
+    world.source().Run(std::string(kSchema) + "INSERT INTO area VALUES (1, 'new')");
+    bool once = true;
+    world.at_point = [&](std::string_view at) {
+      if (at == "prepare.end")
+        world.target().Run("INSERT INTO \"User\" (email) VALUES ('x') ON CONFLICT DO NOTHING");
+      if (at != point || !std::exchange(once, false)) return;
+      throw Error(ErrorKind::kInternal, "killed at a point");
+    };
+    EXPECT_NE(world.Cutover().kind, Kind::kDone);
+    const core::PhaseOutcome outcome = world.Cutover();
+    // A failure behind the commit leaves nothing to do.
+    EXPECT_TRUE(outcome.ok()) << outcome.message;
+    EXPECT_EQ(world.Scalar("SELECT name FROM public.area"), "new");
+    EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.\"User\""), "10");
+    const core::PhaseOutcome verified = world.Verify();
+    EXPECT_EQ(verified.kind, Kind::kDone) << verified.message;
+  }
+}
+
+TEST_F(TableSwap, ResetsAfterAFailureAtEveryPointBeforeTheCutover) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  std::set<std::string> distinct(world_.points.begin(), world_.points.end());
+  distinct.erase("cutover.after_commit");
+  for (const std::string& point : distinct) {
+    SCOPED_TRACE(point);
+    SwapWorld world;
+    world.document()["preserved"] = {"\"User\"", "\"Link\""};
+    world.target().Run(std::string(kSchema) + "INSERT INTO \"User\" (email) VALUES ('a')");
+    world.source().Run(kSchema);
+    const std::string before = world.Scalar(kCatalog);
+    bool once = true;
+    world.at_point = [&](std::string_view at) {
+      if (at == point && std::exchange(once, false)) throw Error(ErrorKind::kInternal, "killed");
+    };
+    EXPECT_NE(world.Cutover().kind, Kind::kDone);
+    const core::PhaseOutcome outcome = world.Reset();
+    EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+    EXPECT_EQ(world.Ours(), "");
+    EXPECT_EQ(world.Scalar(kCatalog), before);
+  }
+}
+
+// hard-case 60: old or new, never neither.
+TEST_F(TableSwap, GoesBackAfterAFailureInARollback) {
+  NEED_POSTGRES();
+  Fill();
+  const std::string rows = Rows();
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  for (const std::string point : {"rollback.before_commit", "rollback.after_commit"}) {
+    bool once = true;
+    world_.at_point = [&](std::string_view at) {
+      if (at == point && std::exchange(once, false)) throw Error(ErrorKind::kInternal, "killed");
+    };
+    EXPECT_FALSE(world_.Rollback().ok());
+    EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 1"),
+              point == "rollback.before_commit" ? "new 1" : "old 1");
+  }
+  EXPECT_TRUE(world_.Rollback().ok());
+  EXPECT_EQ(Rows(), rows);
+}
+
+// hard-cases 34, 134: a session that would see empty tables holds the cutover back.
+TEST_F(TableSwap, WaitsForSessionsThatWouldSeeEmptyTables) {
+  NEED_POSTGRES();
+  Fill();
+  const auto old_reader = world_.target().Connect();
+  old_reader->Begin(db::Isolation::kRepeatableRead);
+  old_reader->Query("SELECT 1");  // the snapshot: before the shadow has rows
+  world_.document()["limits"] = {{"cutover_budget_ms", 2500}};
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message,
+              HasSubstr("would see empty tables: pid " + std::to_string(old_reader->BackendPid())));
+  EXPECT_THAT(outcome.message, HasSubstr("--allow-old-snapshots"));
+  EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 1"), "old 1");
+  old_reader->Rollback();
+  outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
+TEST_F(TableSwap, SwapsPastOldSnapshotsWhereThatIsAllowed) {
+  NEED_POSTGRES();
+  Fill();
+  const auto old_reader = world_.target().Connect();
+  old_reader->Begin(db::Isolation::kRepeatableRead);
+  old_reader->Query("SELECT 1");
+  world_.allow_old_snapshots = true;
+  const core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(old_reader->Scalar("SELECT count(*) FROM public.\"User\"").text, "0");
+}
+
+// hard-cases 20, 27, 133: a client that holds a lock; the attempt gives up, others go on.
+TEST_F(TableSwap, GivesItsLocksBackWhenAClientHoldsATable) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  const auto holder = world_.target().Connect();
+  holder->Begin();
+  holder->Query("SELECT count(*) FROM public.area");
+  world_.document()["limits"] = {{"lock_timeout_ms", 100}, {"cutover_budget_ms", 1000}};
+  // A changed file is refused; these limits are part of it.
+  EXPECT_EQ(world_.Cutover().kind, Kind::kRefused);
+  world_.document().erase("limits");
+  const auto reader = world_.target().Connect();
+  double longest = 0;
+  std::atomic<bool> done = false;
+  std::thread clients([&] {
+    while (!done) {
+      const auto started = SteadyClock::now();
+      reader->Query("SELECT count(*) FROM public.\"User\"");
+      longest = std::max(longest, MillisecondsSince(started));
+    }
+  });
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    holder->Rollback();
+  });
+  const core::PhaseOutcome outcome = world_.Cutover();
+  done = true;
+  clients.join();
+  later.join();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_LT(longest, 1200);
+}
+
+// hard-case 11: a row that the new side refuses.
+TEST_F(TableSwap, RefusesToCutOverWhatTheNewSideDoesNotTake) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  // Area 50 is there on both sides; 61 only in production.
+  world_.target().Run("INSERT INTO area VALUES (61, 'late'); INSERT INTO \"Link\" VALUES (90, 61)");
+  core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("refuses"));
+  EXPECT_THAT(outcome.message, HasSubstr("\"area_id\":\"61\""));
+  EXPECT_FALSE(world_.Status().of_strategy.blocking.empty());
+  world_.target().Run("DELETE FROM \"Link\" WHERE area_id = 61");
+  outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
+// hard-cases 63, 64: one backup, kept until the next prepare has succeeded.
+TEST_F(TableSwap, KeepsTheOldBackupUntilTheNextPrepareHasSucceeded) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  ASSERT_EQ(world_.Verify().kind, Kind::kDone);
+  EXPECT_EQ(world_.Scalar("SELECT min(name) FROM understudy_backup_public.area"), "old 1");
+  world_.set_id("second");
+  world_.source().Run("UPDATE area SET name = 'newer ' || id");
+  bool fail = true;
+  world_.at_point = [&](std::string_view at) {
+    if (at == "prepare.post_data_built" && fail) throw Error(ErrorKind::kInternal, "killed");
+  };
+  EXPECT_EQ(world_.Prepare().kind, Kind::kFailed);
+  EXPECT_EQ(world_.Scalar("SELECT min(name) FROM understudy_backup_public.area"), "old 1");
+  fail = false;
+  core::PhaseOutcome outcome = world_.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT to_regclass('understudy_backup_public.area')"), "NULL");
+  outcome = world_.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT min(name) FROM public.area"), "newer 1");
+  EXPECT_EQ(world_.Scalar("SELECT min(name) FROM understudy_backup_public.area"), "new 1");
+  outcome = world_.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT min(name) FROM public.area"), "new 1");
+  EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+TEST_F(TableSwap, NamesWhatDependsOnABackupThatIsToBeDropped) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  ASSERT_EQ(world_.Verify().kind, Kind::kDone);
+  world_.target().Run("CREATE VIEW before AS SELECT * FROM understudy_backup_public.area");
+  core::PhaseOutcome outcome = world_.Cleanup();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("view public.before"));
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM public.before"), "50");
+  // hard-case 44: what a user has put among our tables is not ours.
+  world_.target().Run("DROP VIEW before; CREATE TABLE understudy_backup_public.mine (a integer)");
+  outcome = world_.Cleanup();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("table understudy_backup_public.mine"));
+  world_.target().Run("DROP TABLE understudy_backup_public.mine");
+  EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+// hard-cases 26, 137: the connection is lost in the commit.
+TEST_F(TableSwap, AsksTheServerForTheFateOfALostCommit) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  world_.at_point = [&](std::string_view at) {
+    if (at == "cutover.after_commit") {
+      throw Error(ErrorKind::kAmbiguous, "the connection was lost while COMMIT was under way");
+    }
+  };
+  core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(outcome.state, core::State::kCutOver);
+}
+
+TEST_F(TableSwap, FindsThatALostCommitHasNotHappened) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  bool once = true;
+  world_.at_point = [&](std::string_view at) {
+    if (at == "cutover.before_commit" && std::exchange(once, false)) {
+      throw Error(ErrorKind::kAmbiguous, "the connection was lost while COMMIT was under way");
+    }
+  };
+  EXPECT_EQ(world_.Cutover().kind, Kind::kAmbiguous);
+  EXPECT_EQ(world_.Status().of_strategy.in_service, core::Owner::kOld);
+  const core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
+// An online schema change: no source, every table preserved.
+TEST(TableSwapBySql, ChangesTheSchemaOfTablesThatAreWrittenTo) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(R"(
+CREATE TABLE orders (id serial PRIMARY KEY, total integer, note text);
+INSERT INTO orders (total) SELECT i FROM generate_series(1, 1000) i;
+CREATE VIEW big AS SELECT id FROM orders WHERE total > 500;
+CREATE TABLE lines (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, order_id integer NOT NULL REFERENCES orders ON DELETE CASCADE);
+INSERT INTO lines (order_id) SELECT i FROM generate_series(1, 1000) i;
+)");
+  world.SchemaBySql(
+      "DROP VIEW big; ALTER TABLE lines ALTER order_id TYPE bigint; ALTER TABLE orders ALTER id "
+      "TYPE bigint;"
+      "ALTER TABLE orders ADD COLUMN cents bigint NOT NULL DEFAULT 0; ALTER TABLE orders DROP "
+      "COLUMN note;"
+      "CREATE VIEW big AS SELECT id, cents FROM orders WHERE total > 500;");
+  world.document()["columns"] = {{"orders", {{"cents", {{"sql", "total * 100"}}}}}};
+  core::PhaseOutcome outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world.target().Run(
+      "UPDATE orders SET total = total + 1; DELETE FROM orders WHERE id = 3; INSERT INTO orders "
+      "(total) VALUES (7)");
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT sum(cents) - sum(total) * 100 FROM public.orders"), "0");
+  EXPECT_EQ(world.Scalar("SELECT count(*) || ' ' || max(id) FROM public.orders"), "1000 1001");
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.lines"), "999");
+  EXPECT_EQ(world.Scalar("SELECT count(cents) FROM public.big"), "501");
+  EXPECT_EQ(world.Scalar("SELECT pg_typeof(id) FROM public.orders LIMIT 1"), "bigint");
+  outcome = world.Verify();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  outcome = world.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT count(id) FROM public.big"), "501");
+  EXPECT_EQ(world.Scalar("SELECT convalidated FROM pg_constraint WHERE conname = "
+                         "'lines_order_id_fkey' AND conrelid = 'public.lines'::regclass"),
+            "t");
+}
+
+TEST_F(TableSwap, WritesAFileThatRemovesEverythingByPsqlAlone) {
+  NEED_POSTGRES();
+  Fill();
+  world_.set_rehearsal(false);
+  const std::string before = Catalog();
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  world_.target().Run(ReadFile(world_.folder() / "remove-understudy.sql"));
+  EXPECT_EQ(world_.Ours(), "");
+  EXPECT_EQ(Catalog(), before);
+  world_.target().Run("INSERT INTO \"User\" (email) VALUES ('writes go on')");
+}
+
+}  // namespace
+}  // namespace understudy::table_swap
