@@ -398,6 +398,57 @@ std::map<std::string, Object> ObjectsOf(const db::Endpoint& endpoint) {
 
 using Objects = std::map<std::string, Object>;
 
+// What of the users' depends on something in a backup: foreign keys, views, rules, defaults,
+// triggers, policies, functions with SQL bodies or row types.
+constexpr const char* kOnTheBackup = R"sql(
+WITH ours AS (
+  SELECT oid FROM pg_catalog.pg_namespace WHERE pg_catalog.starts_with(nspname, 'understudy')),
+old AS (
+  SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS class, c.oid FROM pg_catalog.pg_class c
+  WHERE c.relnamespace IN (SELECT oid FROM ours)
+  UNION ALL
+  SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid FROM pg_catalog.pg_type t
+  WHERE t.typnamespace IN (SELECT oid FROM ours)
+  UNION ALL
+  SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_constraint k
+  WHERE k.connamespace IN (SELECT oid FROM ours))
+SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, 0)
+FROM pg_catalog.pg_depend d
+JOIN old ON old.class = d.refclassid AND old.oid = d.refobjid
+LEFT JOIN pg_catalog.pg_rewrite r
+  ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid
+LEFT JOIN pg_catalog.pg_constraint k
+  ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = d.objid
+LEFT JOIN pg_catalog.pg_attrdef f
+  ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = d.objid
+LEFT JOIN pg_catalog.pg_trigger g
+  ON d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND g.oid = d.objid
+LEFT JOIN pg_catalog.pg_policy p
+  ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND p.oid = d.objid
+LEFT JOIN pg_catalog.pg_class c
+  ON c.oid = coalesce(r.ev_class, nullif(k.conrelid, 0), f.adrelid, g.tgrelid, p.polrelid,
+                      CASE WHEN d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                           THEN d.objid END)
+LEFT JOIN pg_catalog.pg_proc q
+  ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND q.oid = d.objid
+LEFT JOIN pg_catalog.pg_type t
+  ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = d.objid
+WHERE coalesce(c.relnamespace, q.pronamespace, t.typnamespace) IS NOT NULL
+  AND coalesce(c.relnamespace, q.pronamespace, t.typnamespace) NOT IN (SELECT oid FROM ours)
+  AND coalesce(c.relnamespace, 0) <> 'pg_toast'::pg_catalog.regnamespace
+ORDER BY 1)sql";
+
+void TellWhatUsesTheBackup(Rehearsal& rehearsal, const std::string& target,
+                           const db::Endpoint& copy) {
+  const db::Result found = Look(copy)->Query(kOnTheBackup);
+  for (const db::Row& row : found.rows) {
+    Tell(rehearsal, "moved", target, row[0].text, "failed", "it depends on a table of the backup");
+  }
+  if (found.rows.empty()) {
+    Tell(rehearsal, "moved", target, "backup", "ok", "nothing in service depends on it");
+  }
+}
+
 class MoveProbe {
  public:
   MoveProbe(Rehearsal& rehearsal, const SwapDocument& document, std::set<std::string> set)
@@ -520,7 +571,9 @@ void ProbeMoved(Rehearsal& rehearsal, const Evidence& evidence, const Swaps& swa
     MoveProbe probe(rehearsal, document, swaps.SetOf(service));
     const Objects was = ObjectsOf(rehearsal.Held(before, target)->endpoint());
     if (!after.empty()) {
-      probe.Around(was, ObjectsOf(rehearsal.Held(after, target)->endpoint()));
+      const db::Endpoint& copy = rehearsal.Held(after, target)->endpoint();
+      probe.Around(was, ObjectsOf(copy));
+      TellWhatUsesTheBackup(rehearsal, target, copy);
     }
     if (back.empty()) continue;
     const auto main = [&](const Object& object) { return probe.InMain(object); };

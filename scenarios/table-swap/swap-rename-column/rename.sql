@@ -1,0 +1,1 @@
+ALTER TABLE "Note" RENAME COLUMN "body" TO "text";
