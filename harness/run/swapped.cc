@@ -549,25 +549,36 @@ class MoveProbe {
 }  // namespace
 
 void ProbeMoved(Rehearsal& rehearsal, const Evidence& evidence, const Swaps& swaps) {
+  bool looked = false;
+  std::vector<const SwapService*> not_seen;
   for (const SwapService& service : swaps.services()) {
     rehearsal.ThrowIfStopped();
     const SwapDocument& document = swaps.documents()[service.swap];
     const std::string& target = document.target;
-    std::string before, after, back;
+    // Nothing else may have been exchanged between the snapshots that are held against each other.
+    double since = 0;
+    double until = service.leaving_ms;
+    for (const SwapService& other : swaps.services()) {
+      if (&other == &service || swaps.documents()[other.swap].target != target) continue;
+      if (other.in_ms <= service.locked_ms) since = std::max(since, other.in_ms);
+      if (other.out_ms <= service.locked_ms) since = std::max(since, other.out_ms);
+      if (other.prepared_ms >= service.in_ms) until = std::min(until, other.prepared_ms);
+    }
+    std::string before;
+    std::string after;
+    std::string back;
     for (const Event* event : EventsWith(evidence, "snapshot", "database", target)) {
       const std::string name = TextAt(event->data, "name");
       if (name.starts_with('$') || rehearsal.Held(name, target) == nullptr) continue;
-      if (event->t_ms <= service.locked_ms) before = name;
-      if (after.empty() && event->t_ms >= service.in_ms && event->t_ms <= service.leaving_ms) {
-        after = name;
-      }
+      if (event->t_ms >= since && event->t_ms <= service.locked_ms) before = name;
+      if (after.empty() && event->t_ms >= service.in_ms && event->t_ms <= until) after = name;
       if (back.empty() && event->t_ms >= service.out_ms) back = name;
     }
     if (before.empty() || (after.empty() && back.empty())) {
-      Tell(rehearsal, "moved", target, document.name, "unknown",
-           "no copies of snapshots around the cutover were held");
+      not_seen.push_back(&service);
       continue;
     }
+    looked = true;
     MoveProbe probe(rehearsal, document, swaps.SetOf(service));
     const Objects was = ObjectsOf(rehearsal.Held(before, target)->endpoint());
     if (!after.empty()) {
@@ -579,6 +590,15 @@ void ProbeMoved(Rehearsal& rehearsal, const Evidence& evidence, const Swaps& swa
     const auto main = [&](const Object& object) { return probe.InMain(object); };
     probe.Same("backup to main", was, ObjectsOf(rehearsal.Held(back, target)->endpoint()), main,
                main);
+  }
+  for (const SwapService* service : not_seen) {
+    const SwapDocument& document = swaps.documents()[service->swap];
+    const std::string why = "no copies of snapshots around its cutover were held";
+    if (looked) {
+      rehearsal.evidence.NotChecked("moved:" + document.name, why);
+    } else {
+      Tell(rehearsal, "moved", document.target, document.name, "unknown", why);
+    }
   }
 }
 
