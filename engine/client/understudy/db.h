@@ -335,7 +335,7 @@ class Txn {
 
   void Commit() {
     if (grouped_) {
-      Run("UPDATE _migration_txn SET open = 0 WHERE id = 0", [](sqlite3_stmt*) {});
+      Run("UPDATE _migration_txn SET txn_id = NULL WHERE id = 0", [](sqlite3_stmt*) {});
     }
     db_.Execute("COMMIT");
     open_ = false;
@@ -364,7 +364,8 @@ class Txn {
     if (mark == "draining") throw Draining();
     if (mark == "recording") {
       // Its triggers read the number while the group is open; a rollback closes it as well.
-      Run("UPDATE _migration_txn SET txn_id = txn_id + 1, open = 1 WHERE id = 0",
+      Run("UPDATE _migration_txn SET txn_id = last_txn_id + 1, last_txn_id = last_txn_id + 1, "
+          "first_log_id = coalesce((SELECT max(id) FROM _migration_log), 0) WHERE id = 0",
           [](sqlite3_stmt*) {});
       grouped_ = true;
     }

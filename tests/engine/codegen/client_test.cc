@@ -19,9 +19,10 @@ class ClientTest : public ::testing::Test {
     sqlite_.Run(
         "CREATE TABLE IF NOT EXISTS _migration_marker (id INTEGER PRIMARY KEY CHECK (id = 0), "
         "status TEXT);"
-        "CREATE TABLE IF NOT EXISTS _migration_txn (id INTEGER PRIMARY KEY CHECK (id = 0), "
-        "txn_id INTEGER NOT NULL, open INTEGER NOT NULL);"
-        "INSERT OR IGNORE INTO _migration_txn VALUES (0, 0, 0);"
+        "CREATE TABLE IF NOT EXISTS _migration_txn (id INTEGER PRIMARY KEY, txn_id INTEGER, "
+        "first_log_id INTEGER, last_txn_id INTEGER, target TEXT);"
+        "INSERT OR IGNORE INTO _migration_txn (id, last_txn_id) VALUES (0, 0);"
+        "CREATE TABLE IF NOT EXISTS _migration_log (id INTEGER PRIMARY KEY);"
         "REPLACE INTO _migration_marker VALUES (0, '" +
         status + "')");
   }
@@ -106,7 +107,7 @@ TEST_F(ClientTest, WhileRecordingTheWritesOfOneTransactionAreOneGroup) {
   sqlite_.Run(
       "CREATE TABLE seen (txn INTEGER);"
       "CREATE TRIGGER record AFTER INSERT ON notes BEGIN INSERT INTO seen VALUES "
-      "((SELECT txn_id FROM _migration_txn WHERE id = 0 AND open = 1)); END");
+      "((SELECT txn_id FROM _migration_txn WHERE id = 0)); END");
   Database db(File());
   TaskTxn(db, [](Txn& txn) {
     txn.Write("INSERT INTO notes (body) VALUES ('a')");
