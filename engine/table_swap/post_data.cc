@@ -368,6 +368,20 @@ WHERE n.nspname = ANY ($1::text[]))",
   return statements;
 }
 
+// Row security that is forced holds back the owner too, who replays captured rows.
+void RefuseForcedSecurity(db::Session& target, const Settings& settings) {
+  const auto table = target.MaybeScalar(
+      "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE "
+      "n.nspname = ANY ($1::text[]) AND c.relforcerowsecurity AND NOT EXISTS (SELECT FROM pg_roles "
+      "WHERE rolname = current_user AND (rolsuper OR rolbypassrls)) LIMIT 1",
+      {TextArray(ShadowSchemas(settings))});
+  if (!table) return;
+  throw Error(ErrorKind::kUnsupported,
+              "row security of " + db::DisplayIdentifier(table->text) +
+                  " is forced: the role that migrates needs BYPASSRLS to write its rows",
+              "row-security");
+}
+
 constexpr const char* kTriggers = R"(
 SELECT n.nspname, c.relname, false, g.tgname, g.tgenabled
 FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -397,6 +411,7 @@ void BuildRest(const core::Context& context, const Scratch& scratch, const Shado
     target->Execute("ALTER TABLE ONLY " + table.Quoted() + " DISABLE " +
                     (row[2].AsBool() ? "RULE " : "TRIGGER ") + db::QuoteIdentifier(row[3].text));
   }
+  RefuseForcedSecurity(*target, request.settings);
   for (const std::string& sql : PoliciesToDrop(*target, request.settings)) target->Execute(sql);
   for (const std::string& sql : comments) target->Execute(sql);
   journal.CheckEpoch(request.epoch);

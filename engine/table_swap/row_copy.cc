@@ -120,6 +120,9 @@ class Copier {
       rows_total_ += table.rows_estimate;
       bytes_total_ += table.bytes;
     }
+    for (const std::string& warning : CopyWarnings(*source_, Names())) {
+      context_.Log("warning", warning);
+    }
     const std::set<std::size_t> same = StillTheSame(done);
     std::vector<std::size_t> work;
     for (std::size_t i = 0; i < units_.size(); ++i) {
@@ -135,6 +138,12 @@ class Copier {
   }
 
  private:
+  std::vector<db::TableName> Names() const {
+    std::vector<db::TableName> names;
+    for (const auto& [name, table] : tables_) names.push_back(name);
+    return names;
+  }
+
   Worker& At(int index) {
     std::unique_ptr<Worker>& worker = workers_.at(static_cast<std::size_t>(index));
     if (!worker) worker = std::make_unique<Worker>(request_, snapshot_);
@@ -337,6 +346,29 @@ CopiedRows CopyRows(const core::Context& context, const ShadowRequest& request,
     throw Error(ErrorKind::kInternal, "rows are copied from a source, and there is none");
   }
   return Copier(context, request, tables).Run();
+}
+
+std::vector<std::string> CopyWarnings(db::Session& source,
+                                      const std::vector<db::TableName>& tables) {
+  std::vector<std::string> warnings;
+  const std::string objects = source.Scalar("SELECT count(*) FROM pg_largeobject_metadata").text;
+  if (objects == "0") return warnings;
+  const std::set<db::TableName> wanted(tables.begin(), tables.end());
+  for (const db::Row& row : source
+                                .Query(R"(
+SELECT n.nspname, c.relname, a.attname
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_type t ON t.oid = a.atttypid
+WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+  AND (t.oid = 'oid'::regtype OR t.typbasetype = 'oid'::regtype))")
+                                .rows) {
+    const db::TableName table{row[0].text, row[1].text};
+    if (!wanted.contains(table)) continue;
+    warnings.push_back("the source holds " + objects + " large objects, and " + table.Display() +
+                       "." + db::DisplayIdentifier(row[2].text) +
+                       " may name some of them: they are not copied");
+  }
+  return warnings;
 }
 
 CopyEstimate EstimateCopy(const ShadowRequest& request, const std::vector<db::TableName>& tables) {

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/core/context.h"
 #include "engine/db/identifier.h"
+#include "engine/db/session.h"
 #include "engine/table_swap/shadow.h"
 
 namespace understudy::table_swap {
@@ -24,6 +26,10 @@ struct CopiedRows {
 // other columns than when the scratch was made.
 CopiedRows CopyRows(const core::Context& context, const ShadowRequest& request,
                     const std::vector<db::TableName>& tables);
+
+// What of the source does not travel with its rows, for a plan: large objects. CopyRows logs it.
+std::vector<std::string> CopyWarnings(db::Session& source,
+                                      const std::vector<db::TableName>& tables);
 
 // How many rows and bytes (by the source's statistics), for a plan.
 struct CopyEstimate {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <regex>
+#include <set>
 #include <sstream>
 
 #include "engine/base/digest.h"
@@ -108,6 +109,50 @@ std::string WithoutPsqlGuard(std::string text) {
   return text;
 }
 
+// Policies of the source that name roles which the target's server has not, as the entries of a
+// dump begin. On tables that production has as well they are left out, since production's own are
+// used; on others they cannot be carried.
+std::vector<std::string> PoliciesWithoutRoles(db::Session& source, db::Session& target) {
+  std::set<std::string> roles;
+  for (const db::Row& row : target.Query("SELECT rolname FROM pg_roles").rows) {
+    roles.insert(row[0].text);
+  }
+  std::vector<std::string> entries;
+  for (const db::Row& row : source
+                                .Query(R"(
+SELECT n.nspname, c.relname, p.polname, r.rolname
+FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_roles r ON r.oid = ANY (p.polroles))")
+                                .rows) {
+    if (roles.contains(row[3].text)) continue;
+    const db::TableName table{row[0].text, row[1].text};
+    if (target.Scalar("SELECT to_regclass($1) IS NULL", {db::Value::Text(table.Quoted())})
+            .AsBool()) {
+      throw Error(ErrorKind::kUnsupported,
+                  "the policy " + db::DisplayIdentifier(row[2].text) + " on " + table.Display() +
+                      " is for the role " + db::DisplayIdentifier(row[3].text) +
+                      ", which the target's server has not: create the role there first");
+    }
+    entries.push_back("POLICY " + row[0].text + " " + row[1].text + " " + row[2].text);
+  }
+  return entries;
+}
+
+// Whether every tablespace that the source's objects lie in is on the target's server too.
+bool HasTablespacesOf(db::Session& source, db::Session& target) {
+  for (const db::Row& row :
+       source
+           .Query("SELECT DISTINCT s.spcname FROM pg_class c JOIN pg_tablespace s ON s.oid = "
+                  "c.reltablespace WHERE c.oid >= 16384")
+           .rows) {
+    if (!target.Scalar("SELECT EXISTS (SELECT FROM pg_tablespace WHERE spcname = $1)", {row[0]})
+             .AsBool()) {
+      return false;
+    }
+  }
+  return true;
+}
+
 std::string CreateSql(db::Session& target, const std::string& name) {
   const int major = target.Server().major();
   const std::string locale = major >= 17   ? "datlocale"
@@ -164,7 +209,16 @@ void Scratch::Make() {
   Drop();
   const auto target = db::Connect(request_.target);
   const std::string name = NameFor(request_.migration_id);
-  target->Execute(CreateSql(*target, name));
+  try {
+    target->Execute(CreateSql(*target, name));
+  } catch (const Error& error) {
+    if (error.code() != "42501") throw;
+    throw Error(ErrorKind::kConstraint,
+                "the new schema is made in a scratch database beside the target, and this role may "
+                "not make one: ALTER ROLE … CREATEDB, then run this again (" +
+                    std::string(error.what()) + ")",
+                error.code());
+  }
   target->Execute("COMMENT ON DATABASE " + db::QuoteIdentifier(name) + " IS " +
                   db::QuoteLiteral("Scratch of the understudy migration " + request_.migration_id +
                                    "; removed by: understudy migrate reset"));
@@ -212,7 +266,11 @@ void Scratch::Fill(const db::Endpoint& from) {
   job.argv = {"pg_restore", "--list", "--file=" + list.string(), dump.string()};
   RunTool(context_, tools, job, endpoint_, "listing the new schema");
   std::vector<std::string> without = Outsiders();
-  without.push_back("EXTENSION plpgsql");
+  if (request_.source) {
+    for (std::string& entry : PoliciesWithoutRoles(*source, *target)) {
+      without.push_back(std::move(entry));
+    }
+  }
   WriteFileWhole(list, FilterList(ReadFile(list), without));
   job.argv = {"pg_restore",
               "--exit-on-error",
@@ -220,8 +278,14 @@ void Scratch::Fill(const db::Endpoint& from) {
               "--no-owner",
               "--no-privileges",
               "--use-list=" + list.string(),
-              "--dbname=" + endpoint_.Setting("dbname"),
-              dump.string()};
+              "--dbname=" + endpoint_.Setting("dbname")};
+  if (!HasTablespacesOf(*source, *target)) {
+    context_.Log("warning",
+                 "the source has tablespaces that the target's server has not: everything goes to "
+                 "the target's own");
+    job.argv.push_back("--no-tablespaces");
+  }
+  job.argv.push_back(dump.string());
   RunTool(context_, tools, job, endpoint_, "making the new schema in the scratch database");
 }
 

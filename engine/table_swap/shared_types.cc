@@ -351,7 +351,18 @@ SetDecision DecideSet(db::Session& fresh_session, db::Session& target_session,
     for (const auto& [object, on] : fresh.edges()) {
       const auto from = fresh.Whole(object);
       const auto to = fresh.Whole(on);
-      if (!from || !to || *from == *to || !moved[*to] || moved[*from] || stays[*from]) continue;
+      if (!from || !to || *from == *to) continue;
+      // A sequence that rows from the source have drawn on is exchanged with them: production's
+      // value may lie behind these rows, and the furthest of both is taken in the cutover.
+      const Movable& table = fresh.objects[*from];
+      if (settings.from_source && moved[*from] && !moved[*to] && table.kind == "TABLE" &&
+          fresh.objects[*to].kind == "SEQUENCE" &&
+          !settings.IsPreserved({table.schema, table.name})) {
+        moved[*to] = true;
+        again = true;
+        continue;
+      }
+      if (!moved[*to] || moved[*from] || stays[*from]) continue;
       moved[*from] = true;
       why[*from] = "is bound to " + fresh.objects[*to].Display();
       again = true;

@@ -27,6 +27,7 @@ constexpr const char* kCommon = R"(
 // hard-case 131
 TEST_F(ShadowTest, SharesWhatIsIdenticalAndMovesWhatIsBoundToTables) {
   Both(kCommon);
+  request.settings.preserved = {{"public", "t"}};
   const SetDecision decision = Decide();
   EXPECT_THAT(decision.refused, IsEmpty());
   EXPECT_THAT(Names(decision.shared),
@@ -51,6 +52,17 @@ TEST_F(ShadowTest, MovesWhatDiffersAndWhatIsBoundToIt) {
   EXPECT_THAT(Names(decision.moved), IsSupersetOf({"function public.twice(integer)",
                                                    "type public.role", "type public.pair"}));
   EXPECT_THAT(decision.warnings, Contains(HasSubstr("type public.role")));
+}
+
+// hard-case 39: rows from the source have drawn numbers that production's sequence has not given
+// yet.
+TEST_F(ShadowTest, TakesASharedSequenceAlongWithRowsThatUseIt) {
+  Both(kCommon);
+  source->Run("SELECT setval('ids', 500)");
+  const SetDecision decision = Build();
+  EXPECT_THAT(Names(decision.moved), Contains("sequence public.ids"));
+  EXPECT_EQ(Value(*target, "SELECT last_value FROM understudy_shadow_public.ids"), "500");
+  EXPECT_EQ(Value(*target, "SELECT is_called FROM public.ids"), "f");
 }
 
 // hard-case 54
