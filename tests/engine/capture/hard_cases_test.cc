@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <future>
+#include <thread>
 
 #include "engine/base/error.h"
 #include "engine/catalog/fingerprint.h"
@@ -488,6 +491,79 @@ TEST(CaptureHardCases, SeesATriggerThatIsGoneOrSwitchedOff) {
     transaction.Commit();
     EXPECT_THAT(missing(), IsEmpty()) << wrong;
   }
+}
+
+// hard-case 3, 9, 15, 130: everybody at full speed, the same few rows, and replays among them. At
+// every moment the mirror is right for all keys that do not wait.
+TEST(CaptureHardCases, ConcurrentWritersOfTheSameRows) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(R"(
+    CREATE TABLE public.t (id int PRIMARY KEY, mail text UNIQUE, v int NOT NULL DEFAULT 0);
+    CREATE TABLE public.c (id int PRIMARY KEY, t int REFERENCES public.t ON DELETE CASCADE, v int);
+    INSERT INTO public.t SELECT i, 'm' || i FROM generate_series(1, 300) i;
+    INSERT INTO public.c SELECT i, i % 30 + 1, 0 FROM generate_series(1, 300) i;)");
+  MakeMirror(database, {"t", "c"});
+  Mirrored mirrored(database, {"t", "c"});
+  std::atomic<bool> stop = false;
+  std::atomic<int> committed = 0;
+  const auto writer = [&](unsigned seed) {
+    const auto session = User(database);
+    const auto next = [&](unsigned below) {
+      seed = seed * 1664525 + 1013904223;
+      return std::to_string((seed >> 8) % below);
+    };
+    while (!stop) {
+      try {
+        session->Begin();
+        const std::string hot = next(30);
+        session->Execute("UPDATE public.t SET v = v + 1 WHERE id = " + hot);
+        session->Execute("UPDATE public.t SET mail = NULL WHERE mail = 'm" + hot + "'");
+        session->Execute("UPDATE public.t SET mail = 'm" + hot + "' WHERE id = " + next(300));
+        if (next(4) == "0") {
+          session->Execute("DELETE FROM public.t WHERE id = " + next(30));
+          session->Execute("INSERT INTO public.t VALUES (" + next(30) +
+                           ", NULL) ON CONFLICT DO NOTHING");
+        }
+        session->Execute(
+            "UPDATE public.c SET id = id + 300 * (1 - 2 * (id / 301)), v = v + 1 "
+            "WHERE id % 300 = " +
+            next(300));
+        session->Execute("INSERT INTO public.c SELECT 1000 + " + next(300) +
+                         ", max(id), 1 FROM "
+                         "public.t ON CONFLICT (id) DO UPDATE SET v = c.v + 1");
+        if (next(5) == "0") {
+          session->Rollback();
+        } else {
+          session->Commit();
+          ++committed;
+        }
+      } catch (const Error&) {
+        session->Rollback();
+      }
+    }
+  };
+  std::vector<std::jthread> writers;
+  for (unsigned i = 1; i <= 4; ++i) writers.emplace_back(writer, i * 7919);
+  std::int64_t entries = 0;
+  int rounds = 0;
+  mirrored.Start();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+  while (std::chrono::steady_clock::now() < end || (rounds < 5 && !::testing::Test::HasFailure())) {
+    for (std::size_t i = 0; i < 2; ++i) {
+      const ReplayResult result = mirrored.ReplayOne(i, {.entries = rounds % 2 == 0 ? 20 : 1000});
+      EXPECT_THAT(result.refused, IsEmpty());
+      entries += result.entries;
+      const MirrorComparison comparison = mirrored.Compare(i);
+      EXPECT_TRUE(comparison.equal) << comparison.examples;
+    }
+    ++rounds;
+  }
+  stop = true;
+  writers.clear();
+  EXPECT_GT(committed, 20);
+  EXPECT_GT(entries, 20);
+  ExpectSame(mirrored);
 }
 
 }  // namespace
