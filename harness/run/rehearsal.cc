@@ -100,7 +100,11 @@ ActorContext Rehearsal::Actors() {
 // ---- snapshots
 
 void Rehearsal::TakeSnapshot(const std::string& name, const std::vector<std::string>& of) {
-  const bool observing = !observers_.empty();
+  const std::lock_guard lock(snapshots_mutex_);
+  const bool observing = [&] {
+    const std::lock_guard also(observers_mutex_);
+    return !observers_.empty();
+  }();
   if (observing) StopObservers();  // a copy needs a database that nobody is connected to
   for (const std::string& database : of) {
     ThrowIfStopped();
@@ -143,6 +147,7 @@ void Rehearsal::TakeSnapshot(const std::string& name, const std::vector<std::str
 }
 
 Lease* Rehearsal::Held(const std::string& name, const std::string& database) {
+  const std::lock_guard lock(snapshots_mutex_);
   const auto it = held_.find({name, database});
   return it == held_.end() ? nullptr : it->second.get();
 }
@@ -167,6 +172,7 @@ void Rehearsal::KeepRows(const std::string& name, const std::string& database,
 
 std::filesystem::path Rehearsal::StoredRowsOf(const std::string& name,
                                               const std::string& database) {
+  const std::lock_guard lock(snapshots_mutex_);
   if (const auto it = stored_rows_.find({name, database}); it != stored_rows_.end()) {
     return it->second;
   }
@@ -177,6 +183,7 @@ std::filesystem::path Rehearsal::StoredRowsOf(const std::string& name,
 }
 
 const Snapshot* Rehearsal::Taken(const std::string& name, const std::string& database) const {
+  const std::lock_guard lock(snapshots_mutex_);
   const auto it = snapshots_.find({name, database});
   return it == snapshots_.end() ? nullptr : &it->second;
 }
@@ -210,7 +217,10 @@ void Rehearsal::StopObservers() {
 
 void Rehearsal::StartActors() {
   actors_running_ = true;
-  StartObservers();
+  {
+    const std::lock_guard lock(snapshots_mutex_);
+    StartObservers();
+  }
   ActorContext context = Actors();
   for (const WorkloadSpec& spec : scenario.workload) {
     workload_.push_back(MakeWorkload(spec, context));
@@ -230,7 +240,10 @@ void Rehearsal::StopActors() {
   for (auto& actor : workload_) actor->Stop();
   workload_.clear();
   ledger.Flush();
-  StopObservers();
+  {
+    const std::lock_guard lock(snapshots_mutex_);
+    StopObservers();
+  }
   actors_running_ = false;
 }
 

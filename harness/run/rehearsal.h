@@ -107,6 +107,9 @@ class Rehearsal {
   std::map<std::string, int> points_passed_;
   std::set<std::size_t> struck_;
   std::set<std::string> done_;  // migrations
+  // Of what snapshots hold. Kept while one is taken, because the observers are stopped for it: two
+  // lines of steps take theirs one after the other.
+  mutable std::recursive_mutex snapshots_mutex_;
   std::mutex observers_mutex_;  // a snapshot may stop them while a point is passed
   std::jthread timed_faults_;   // last: joined first
 };

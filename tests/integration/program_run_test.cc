@@ -154,6 +154,25 @@ TEST(ProgramRun, EachNegativeScenarioFailsWithoutItsExpectation) {
   }
 }
 
+// The two lines shared what snapshots hold without a lock, and either could start the observers
+// that the other had stopped: make test-tsan shows it.
+TEST(ProgramRun, TwoLinesOfStepsTakeSnapshotsBesideEachOther) {
+  const Workspace w;
+  Json scenario = SmallScenario(w, "lines");
+  scenario["steps"] = Json::parse(R"([
+    {"snapshot": "before"},
+    {"background": [{"snapshot": "one"}, {"snapshot": "two"}]},
+    {"snapshot": "three"},
+    {"snapshot": "four"},
+    {"join": true},
+    {"migrate": {}},
+    {"snapshot": "after"},
+    {"cleanup": {}}])");
+  const Outcome outcome = w.Run({"run", w.WriteJson("s.json", scenario), "--out", w.At("out")});
+  EXPECT_EQ(outcome.exit_status, 0) << Said(outcome);
+  EXPECT_EQ(w.Report()["scenarios"][0]["steps"].size(), 10U);
+}
+
 TEST(ProgramRun, OneSeedGivesTheSameWrites) {
   const Workspace w;
   Json scenario = SmallScenario(w, "seeded");
