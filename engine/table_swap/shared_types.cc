@@ -532,12 +532,14 @@ WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
        fresh_session.Query("SELECT oid FROM pg_class WHERE relkind = 'p'").rows) {
     partitioned.insert(Oid(row[0]));
   }
+  std::map<std::uint32_t, std::uint32_t> partition_of;
   for (const db::Row& row :
        fresh_session
            .Query("SELECT inhrelid, inhparent, inhrelid::regclass::text, "
-                  "inhparent::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid "
-                  "= i.inhrelid WHERE c.relkind IN ('r', 'p', 'f')")
+                  "inhparent::regclass::text, c.relispartition FROM pg_inherits i "
+                  "JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'p', 'f')")
            .rows) {
+    if (row[4].AsBool()) partition_of[Oid(row[0])] = Oid(row[1]);
     const auto inside = [&](const db::Value& value) {
       const auto it = in_set.find(Oid(value));
       return it != in_set.end() && it->second;
@@ -549,11 +551,23 @@ WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
                  "out");
     }
   }
+  std::map<std::uint32_t, db::TableName> names;
+  for (const Movable& object : decision.moved) {
+    if (object.kind == "TABLE") names[object.oid] = {object.schema, object.name};
+  }
   for (const Movable& object : decision.moved) {
     if (object.kind != "TABLE") continue;
     SetTable table;
     table.name = {object.schema, object.name};
-    table.preserved = settings.IsPreserved(table.name);
+    // A partition's rows are its table's: they stay or go with them.
+    std::uint32_t root = object.oid;
+    while (partition_of.contains(root)) root = partition_of.at(root);
+    table.preserved = settings.IsPreserved(names.contains(root) ? names.at(root) : table.name);
+    if (!table.preserved && settings.IsPreserved(table.name)) {
+      refuse("table " + table.name.Display(),
+             "it is named in \"preserved\" and is a partition of a table that is not: name " +
+                 names.at(root).Display());
+    }
     table.partitioned = partitioned.contains(object.oid);
     decision.tables.push_back(table);
   }
