@@ -139,6 +139,30 @@ std::vector<StepRun> StepsOf(const Evidence& evidence) {
   return steps;
 }
 
+std::optional<Span> LastRollback(const Evidence& evidence) {
+  double migrated = -1;
+  double rolled_back = -1;
+  for (const StepRun& step : StepsOf(evidence)) {
+    if (step.verb == "migrate" && migrated < 0) migrated = step.span.begin_ms;
+    if (step.verb == "rollback" && step.ended && step.outcome == "done") {
+      rolled_back = step.span.end_ms;
+    }
+  }
+  if (migrated < 0 || rolled_back < 0) return std::nullopt;
+  // Steps do not say whose they are; phases do.
+  std::string whose;
+  double begun = -1;
+  const std::vector<PhaseRun> phases = PhasesOf(evidence);
+  for (const PhaseRun& run : phases) {
+    if (run.phase == "rollback") whose = run.migration;
+  }
+  for (const PhaseRun& run : phases) {
+    if (!whose.empty() && run.migration == whose && begun < 0) begun = run.span.begin_ms;
+  }
+  return Span{begun >= 0 && begun < rolled_back ? std::max(begun, migrated) : migrated,
+              rolled_back};
+}
+
 Json OptionsOf(const Evidence& evidence, std::string_view id) {
   const Json checks = evidence.scenario().value("checks", Json::object());
   if (!checks.is_object()) return Json::object();

@@ -43,6 +43,10 @@ struct StepRun {
 };
 std::vector<StepRun> StepsOf(const Evidence& evidence);
 
+// From the beginning of the migration that was rolled back last (of several: of that one) to the
+// end of its rollback; nullopt when none came to its end.
+std::optional<Span> LastRollback(const Evidence& evidence);
+
 // The moment of the last event.
 double EndOf(const Evidence& evidence);
 

@@ -125,18 +125,16 @@ class RollbackRestores final : public RoundTrip {
   }
 
  private:
-  // The last snapshot before the first migrate step against the first one after the last rollback.
+  // The last snapshot before what was rolled back began against the first one after the last
+  // rollback.
   static void JudgeCatalogs(const Evidence& evidence, Findings& findings) {
-    double migrated = -1;
-    double rolled_back = -1;
-    for (const StepRun& step : StepsOf(evidence)) {
-      if (step.verb == "migrate" && migrated < 0) migrated = step.span.begin_ms;
-      if (step.verb == "rollback" && step.ended) rolled_back = step.span.end_ms;
-    }
-    if (migrated < 0 || rolled_back < 0) {
+    const auto trip = LastRollback(evidence);
+    if (!trip) {
       findings.Unknown("no rollback came to its end");
       return;
     }
+    const double migrated = trip->begin_ms;
+    const double rolled_back = trip->end_ms;
     for (const std::string& database : DatabaseNames(evidence)) {
       std::string before;
       std::string after;

@@ -112,7 +112,9 @@ bool SwapDocument::CanHold(const std::string& table) const {
 
 Swaps::Swaps(const Evidence& evidence) : evidence_(evidence) {
   ReadDocuments();
-  if (!documents_.empty()) ReadServices();
+  if (documents_.empty()) return;
+  ReadServices();
+  for (SwapDocument& document : documents_) PreservePartitions(document);
 }
 
 void Swaps::ReadDocuments() {
@@ -136,6 +138,23 @@ void Swaps::ReadDocuments() {
   if (scenario.contains("migration")) one("migration", scenario["migration"]);
   if (scenario.contains("migrations") && scenario["migrations"].is_object()) {
     for (const auto& [name, document] : scenario["migrations"].items()) one(name, document);
+  }
+}
+
+// A partition's rows are its table's: they stay or go with them.
+void Swaps::PreservePartitions(SwapDocument& document) const {
+  if (document.source.empty() || document.preserved.empty()) return;
+  const auto content = evidence_.Snapshot(SnapshotAt(document.source, 0), document.source);
+  if (!content) return;
+  const Snapshot snapshot = Snapshot::FromJson(*content);
+  for (bool grew = true; grew;) {
+    grew = false;
+    for (const CatalogObject& object : snapshot.objects) {
+      if (object.kind != "table") continue;
+      const std::string parent = PropertyOf(object, "partition_of");
+      if (parent.empty() || !document.preserved.contains(Normal(parent))) continue;
+      grew |= document.preserved.insert(NamesOf(object.path, 2)).second;
+    }
   }
 }
 

@@ -98,6 +98,7 @@ class Swaps {
  private:
   void ReadDocuments();
   void ReadServices();
+  void PreservePartitions(SwapDocument& document) const;
   std::set<std::string> TablesIn(const std::string& snapshot, const std::string& database,
                                  const SwapDocument& document) const;
 

@@ -248,15 +248,10 @@ void CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps) {
 }
 
 void CompareRollback(Rehearsal& rehearsal, const Evidence& evidence) {
-  double migrated = -1;
-  double rolled_back = -1;
-  for (const StepRun& step : StepsOf(evidence)) {
-    if (step.verb == "migrate" && migrated < 0) migrated = step.span.begin_ms;
-    if (step.verb == "rollback" && step.ended && step.outcome == "done") {
-      rolled_back = step.span.end_ms;
-    }
-  }
-  if (migrated < 0 || rolled_back < 0) return;
+  const auto trip = LastRollback(evidence);
+  if (!trip) return;
+  const double migrated = trip->begin_ms;
+  const double rolled_back = trip->end_ms;
   for (const DatabaseSpec& database : rehearsal.scenario.databases) {
     std::string before;
     std::string after;

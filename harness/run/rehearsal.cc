@@ -282,14 +282,15 @@ void Rehearsal::Strike(const FaultSpec& spec, EngineProcess* engine, EngineProce
     then = spec.options.value("then", "resume");
     if (engine != nullptr) engine->Kill();
   } else {
-    Fault* fault = nullptr;
-    {
-      const std::lock_guard lock(mutex_);
-      auto& made = faults_[spec.index];
-      if (!made) made = MakeFault(spec, Actors());
-      fault = made.get();
-    }
     try {
+      Fault* fault = nullptr;
+      {
+        const std::lock_guard lock(mutex_);
+        if (!faults_.contains(spec.index)) {
+          faults_.emplace(spec.index, MakeFault(spec, Actors()));  // throws for an unknown kind
+        }
+        fault = faults_.at(spec.index).get();
+      }
       fault->Strike();
     } catch (const Error& error) {
       told("failed", error.what());
