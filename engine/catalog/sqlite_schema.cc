@@ -231,7 +231,14 @@ SqliteSchema ReadSqliteSchema(db::Session& session) {
       table.autoincrement = std::ranges::find(tokens, "AUTOINCREMENT") != tokens.end();
       table.annotations = SqliteAnnotations(sql);
     } else if (row[0].text == "view") {
-      schema.views.push_back({name, sql, ReadColumns(session, name), SqliteAnnotations(sql)});
+      SqliteView& view = schema.views.emplace_back();
+      view.name = name;
+      view.sql = sql;
+      view.annotations = SqliteAnnotations(sql);
+      try {
+        view.columns = ReadColumns(session, name);
+      } catch (const Error&) {  // it names what is not there, as SQLite lets it
+      }
       // Parentheses in a view hold no definitions: everything is the view's own.
       for (SqliteAnnotation& annotation : schema.views.back().annotations) {
         annotation.column.clear();

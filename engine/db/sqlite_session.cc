@@ -5,6 +5,7 @@
 
 #include <list>
 #include <map>
+#include <thread>
 
 #include "engine/base/error.h"
 #include "engine/db/session.h"
@@ -14,6 +15,7 @@ namespace understudy::db::internal {
 namespace {
 
 constexpr int kDefaultBusyMs = 5000;
+constexpr std::chrono::microseconds kInsistentPause{100};
 constexpr std::size_t kKeptStatements = 200;
 
 class SqliteSession final : public Session {
@@ -31,6 +33,20 @@ class SqliteSession final : public Session {
                             : kDefaultBusyMs;
     try {
       database_ = std::make_unique<SQLite::Database>(file.string(), flags, busy_ms);
+      if (options.insistent) {
+        insistent_for_ = std::chrono::milliseconds(busy_ms);
+        sqlite3_busy_handler(
+            database_->getHandle(),
+            [](void* data, int times) {
+              auto* self = static_cast<SqliteSession*>(data);
+              const auto now = std::chrono::steady_clock::now();
+              if (times == 0) self->waiting_since_ = now;
+              if (now - self->waiting_since_ >= self->insistent_for_) return 0;
+              std::this_thread::sleep_for(kInsistentPause);
+              return 1;
+            },
+            this);
+      }
       database_->exec(options.foreign_keys ? "PRAGMA foreign_keys = ON"
                                            : "PRAGMA foreign_keys = OFF");
       // The file is only looked at with the first read; a file that is no database fails here.
@@ -225,6 +241,8 @@ class SqliteSession final : public Session {
   ServerFacts facts_;
   std::map<std::string, std::unique_ptr<SQLite::Statement>, std::less<>> kept_;
   std::chrono::milliseconds statement_timeout_{0};
+  std::chrono::milliseconds insistent_for_{0};
+  std::chrono::steady_clock::time_point waiting_since_;
   std::chrono::steady_clock::time_point deadline_;
 };
 

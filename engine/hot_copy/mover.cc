@@ -46,7 +46,8 @@ void Run(db::Session& session, const std::string& sql) { session.Execute(sql); }
 
 Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hooks)) {
   session_ = db::Connect(move_.new_file, {.application_name = "understudy-engine mover",
-                                          .lock_timeout = std::chrono::seconds(5)});
+                                          .lock_timeout = std::chrono::seconds(5),
+                                          .insistent = true});
   // A kill loses nothing; a machine that fails may leave a file that the check before the cutover,
   // which reads all of it, refuses. The cutover itself is synced.
   session_->Execute("PRAGMA main.synchronous = OFF");
@@ -540,8 +541,8 @@ core::SyncProgress Mover::Step(const core::Budget& budget) {
   std::int64_t pending = 0;
   try {
     for (int attempt = 0;; ++attempt) {
-      const auto started = SteadyClock::now();
       Begin();
+      const auto started = SteadyClock::now();  // the old file is held from here on
       try {
         const Tail tail = ReplayTail(attempt == 0 ? keys : 0, false);
         if (!tail.whole) {  // nothing else in this unit
@@ -611,6 +612,10 @@ core::SyncProgress Mover::Step(const core::Budget& budget) {
 }
 
 void Mover::SeedStep() {
+  constexpr std::int64_t kSmallestRowBytes = 4;
+  const std::int64_t fits = session_->Scalar("PRAGMA old.page_count").AsInteger() *
+                            session_->Scalar("PRAGMA old.page_size").AsInteger() /
+                            kSmallestRowBytes;
   for (const TableWork& work : move_.tables) {
     MatchSeeds(work, "1");
     // An estimate that costs nothing; what is copied in the end is the number of rows.
@@ -619,9 +624,10 @@ void Mover::SeedStep() {
             ? std::nullopt
             : session_->MaybeScalar("SELECT coalesce(max(" + QuoteIdentifier(work.cursor[0]) +
                                     "), 0) FROM " + work.Old());
-    session_->Query("UPDATE main._understudy_tables SET rows_total = ?2 WHERE table_name = ?1",
-                    {Value::Text(work.to->name),
-                     Value::Integer(most ? std::max<std::int64_t>(0, most->AsInteger()) : 0)});
+    session_->Query(
+        "UPDATE main._understudy_tables SET rows_total = ?2 WHERE table_name = ?1",
+        {Value::Text(work.to->name),
+         Value::Integer(most ? std::clamp<std::int64_t>(most->AsInteger(), 0, fits) : 0)});
   }
   SetStage("copy");
 }

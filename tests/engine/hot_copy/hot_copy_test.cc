@@ -1,0 +1,562 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/base/error.h"
+#include "engine/base/process.h"
+#include "engine/hot_copy/hot_copy.h"
+#include "tests/engine/hot_copy/support.h"
+
+namespace understudy::hot_copy {
+namespace {
+using core::Phase;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using Kind = core::PhaseOutcome::Kind;
+
+std::string Refusals(const core::Plan& plan) {
+  std::string all;
+  for (const auto& refusal : plan.refused) all += refusal.object + ": " + refusal.why + "\n";
+  return all;
+}
+std::string Lines(const core::Plan& plan) {
+  std::string all;
+  for (const auto& step : plan.steps) all += step.phase + " " + step.what + "\n";
+  for (const auto& warning : plan.warnings) all += "warning " + warning + "\n";
+  return all;
+}
+
+void ExpectOk(const core::PhaseOutcome& outcome) {
+  ASSERT_TRUE(outcome.ok()) << core::OutcomeName(outcome.kind) << ": " << outcome.message;
+}
+
+constexpr const char* kThings = "CREATE TABLE things(id INTEGER PRIMARY KEY, name TEXT)";
+constexpr const char* kThingsToo = "CREATE TABLE things(id INTEGER PRIMARY KEY, name TEXT, n INT)";
+
+TEST(Plan, TellsTheDifferenceAndTouchesNothing) {
+  Folder folder(
+      "CREATE TABLE staff(id INTEGER PRIMARY KEY, name TEXT, fax TEXT);"
+      "CREATE TABLE gone(x); CREATE TABLE lessons(id INTEGER PRIMARY KEY, t REFERENCES staff)",
+      "CREATE TABLE lessons(id INTEGER PRIMARY KEY, t REFERENCES teachers);"
+      "CREATE TABLE teachers(\n-- @renamed-from staff\nid INTEGER PRIMARY KEY,\n"
+      "full_name TEXT, -- @renamed-from name\npay REAL NOT NULL DEFAULT 1.5, city TEXT NOT NULL);"
+      "CREATE TABLE fresh(x); CREATE VIEW v AS SELECT city FROM teachers");
+  const std::string before = ReadFile(folder.old_file());
+  const core::Plan plan = folder.Plan();
+  EXPECT_TRUE(plan.can_run()) << Refusals(plan);
+  const std::string lines = Lines(plan);
+  EXPECT_THAT(lines, HasSubstr("table teachers: renamed from staff (id, full_name <- name, "
+                               "pay <- default 1.5, city <- type-default '')"));
+  EXPECT_THAT(lines, HasSubstr("table fresh: added"));
+  EXPECT_THAT(lines, HasSubstr("table gone: removed"));
+  EXPECT_THAT(lines, HasSubstr("copy order: teachers, lessons"));
+  EXPECT_THAT(lines, HasSubstr("column staff.fax is removed"));
+  EXPECT_THAT(lines, HasSubstr("1 view"));
+  EXPECT_EQ(ReadFile(folder.old_file()), before);
+  EXPECT_FALSE(std::filesystem::exists(folder.new_file()));
+}
+
+TEST(Plan, RefusesByNameAndPrepareLeavesNothingBehind) {
+  Folder folder(
+      "CREATE VIRTUAL TABLE words USING fts5(body); CREATE TABLE rowids(rowid, _rowid_, oid);"
+      "CREATE TABLE a(id INTEGER PRIMARY KEY); CREATE TABLE c(id INTEGER PRIMARY KEY)",
+      "CREATE TABLE words(body); CREATE TABLE rowids(rowid, _rowid_, oid);"
+      "CREATE TABLE a(id INTEGER PRIMARY KEY, b INT NOT NULL REFERENCES c(id), d -- @renamed-from "
+      "e\n);"
+      "CREATE TABLE c(id INTEGER PRIMARY KEY REFERENCES nowhere);"
+      "CREATE VIEW broken AS SELECT nought FROM a;"
+      "CREATE TRIGGER bad AFTER INSERT ON a BEGIN UPDATE missing SET x = 1; END");
+  const std::string refusals = Refusals(folder.Plan());
+  for (const char* expected :
+       {"words: is a virtual table", "rowids: has no usable key", "a.b: must refer to a row of c",
+        "a.d: @renamed-from e", "c: a foreign key names nowhere", "view broken", "trigger bad"}) {
+    EXPECT_THAT(refusals, HasSubstr(expected));
+  }
+  const std::string before = ReadFile(folder.old_file());
+  EXPECT_EQ(folder.Run(Phase::kPrepare).kind, Kind::kRefused);
+  EXPECT_EQ(ReadFile(folder.old_file()), before);
+  EXPECT_FALSE(std::filesystem::exists(folder.new_file()));
+}
+
+TEST(Plan, SaysThatThereIsNothingToDo) {
+  Folder folder(kThings, std::string(kThings) + " -- the same\n;");
+  EXPECT_THAT(Lines(folder.Plan()), HasSubstr("has this schema already"));
+  const core::PhaseOutcome outcome = folder.Run(Phase::kPrepare);
+  EXPECT_EQ(outcome.kind, Kind::kNothing);
+  EXPECT_FALSE(std::filesystem::exists(folder.new_file()));
+}
+
+class InBothModes : public ::testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Modes, InBothModes, ::testing::Bool(), [](const auto& row) {
+  return row.param ? std::string("wal") : std::string("rollback");
+});
+
+TEST_P(InBothModes, GoesThroughThePhasesOneByOne) {
+  Folder folder(std::string(kThings) +
+                    "; INSERT INTO things VALUES (1, 'a'), (2, 'b'); "
+                    "PRAGMA user_version = 9; PRAGMA application_id = 77",
+                kThingsToo, GetParam());
+  ExpectOk(folder.Run(Phase::kPrepare));
+  EXPECT_EQ(folder.Status().state, core::State::kSyncing);
+  EXPECT_EQ(Rows(*folder.Old(), "SELECT * FROM _migration_marker"),
+            std::vector<std::string>{"i0|trecording|"});
+  EXPECT_EQ(Rows(*folder.New(), "SELECT * FROM _migration_status"),
+            std::vector<std::string>{"i0|tmigrating|"});
+  EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"),
+            (std::vector<std::string>{"i1|ta|", "i2|tb|"}));
+  folder.Write("INSERT INTO things VALUES (3, 'c'); DELETE FROM things WHERE id = 1");
+  EXPECT_EQ(folder.Status().of_strategy.pending_writes, 2);
+  EXPECT_EQ(folder.Cleanup().kind, Kind::kRefused);
+  ExpectOk(folder.Run(Phase::kDrain));
+  EXPECT_EQ(folder.Status().state, core::State::kReady);
+  EXPECT_EQ(Rows(*folder.New(), "SELECT * FROM _migration_progress"),
+            std::vector<std::string>{"i0|i2|i1|"});
+  EXPECT_THROW(folder.Write("DELETE FROM things"), Error);
+  ExpectOk(folder.Run(Phase::kCutover));
+  EXPECT_EQ(folder.Status().of_strategy.in_service, core::Owner::kNew);
+  EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"),
+            (std::vector<std::string>{"i2|tb|", "i3|tc|"}));
+  EXPECT_EQ(folder.Run(Phase::kCutover).kind, Kind::kNothing);  // hard-case 90
+  EXPECT_EQ(folder.Reset().kind, Kind::kRefused);
+  ExpectOk(folder.Run(Phase::kVerify));
+  ExpectOk(folder.Cleanup());
+  EXPECT_EQ(folder.Status().state, core::State::kCleaned);
+  EXPECT_THAT(Rows(*folder.Old(),
+                   "SELECT name FROM sqlite_schema WHERE name LIKE '\\_migration%' "
+                   "ESCAPE '\\'"),
+              IsEmpty());
+  EXPECT_THROW(folder.Write("DELETE FROM things"), Error);  // hard-case 143
+  EXPECT_EQ(Rows(*folder.New(), "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1"),
+            (std::vector<std::string>{"t_migration_status|", "t_schema_identity|", "tthings|"}));
+  EXPECT_EQ(folder.New()->Scalar("PRAGMA user_version").AsInteger(), 9);
+  EXPECT_EQ(folder.New()->Scalar("PRAGMA application_id").AsInteger(), 77);
+  EXPECT_EQ(folder.New()->Scalar("PRAGMA journal_mode").text, GetParam() ? "wal" : "delete");
+  EXPECT_EQ(folder.Run(Phase::kPrepare).kind, Kind::kNothing);
+  // Served, changed again: the retired file is passed over.
+  folder.WriteSchema("CREATE TABLE things(id INTEGER PRIMARY KEY, name TEXT, n INT, z TEXT)");
+  ExpectOk(folder.Run(Phase::kVerify));
+}
+
+// hard-case 83: a writer that had its transaction open before the mark
+TEST_P(InBothModes, WaitsForAWriterThatBeganBeforeTheMark) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
+                GetParam());
+  const auto early = folder.Old();
+  early->Begin(db::Isolation::kDefault, false, true);
+  early->Execute("INSERT INTO things VALUES (2, 'early')");
+  OnPoint probe("prepare.begin", [] {});
+  folder.options["limits"] = {{"lock_timeout_ms", 50}};
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    early->Execute("UPDATE things SET name = 'late' WHERE id = 1");
+    early->Commit();
+  });
+  ExpectOk(folder.Run(Phase::kCutover, &probe));
+  later.join();
+  EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"),
+            (std::vector<std::string>{"i1|tlate|", "i2|tearly|"}));
+}
+
+// hard-case 84
+TEST_P(InBothModes, NoticesWritesWithTriggersSwitchedOff) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a'), (2, 'b')", kThingsToo,
+                GetParam());
+  bool wrote = false;
+  OnPoint probe("copy.after_commit", [&] {
+    if (wrote || Rows(*folder.New(), "SELECT * FROM things").empty()) return;
+    wrote = true;  // as a connection without triggers would: behind the log's back
+    folder.Write(
+        "BEGIN; UPDATE things SET name = 'behind' WHERE id = 1; "
+        "DELETE FROM _migration_log; COMMIT");
+  });
+  const core::PhaseOutcome outcome = folder.Run(Phase::kDrain, &probe);
+  EXPECT_TRUE(wrote);
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("the row 1 of things is not in the new file"));
+  folder.Write("INSERT INTO things VALUES (3, 'still served')");
+  ExpectOk(folder.Reset());
+  ExpectOk(folder.Run(Phase::kDrain));
+}
+
+// A write that slipped in after the drain.
+TEST_P(InBothModes, RefusesACutoverThatWouldLoseAWrite) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
+                GetParam());
+  ExpectOk(folder.Run(Phase::kDrain));
+  folder.Write("DROP TRIGGER _understudy_refuse_insert_things; INSERT INTO things VALUES (2, 'x')");
+  core::PhaseOutcome outcome = folder.Run(Phase::kCutover);
+  EXPECT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.message, HasSubstr("replay divergence"));
+  EXPECT_EQ(folder.Status().of_strategy.in_service, core::Owner::kOld);
+  ExpectOk(folder.Reset());
+  folder.Write("INSERT INTO things VALUES (3, 'y')");
+}
+
+// hard-case 91
+TEST_P(InBothModes, GivesADrainUpAndTakesWritesAgain) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
+                GetParam());
+  ExpectOk(folder.Run(Phase::kDrain));
+  EXPECT_THROW(folder.Write("INSERT INTO things VALUES (2, 'x')"), Error);
+  const core::PhaseOutcome dry = folder.Reset(true);
+  EXPECT_THAT(dry.message, HasSubstr("would remove the new file"));
+  EXPECT_TRUE(std::filesystem::exists(folder.new_file()));
+  EXPECT_THROW(folder.Write("INSERT INTO things VALUES (2, 'x')"), Error);
+  ExpectOk(folder.Reset());
+  EXPECT_FALSE(std::filesystem::exists(folder.new_file()));
+  folder.Write("INSERT INTO things VALUES (2, 'x')");
+  EXPECT_THAT(folder.Reset().message, HasSubstr("nothing to reset"));
+}
+
+// hard-case 85
+TEST_P(InBothModes, CarriesEveryKindOfKeyAndValue) {
+  const std::string schema =
+      "CREATE TABLE nullable(k TEXT PRIMARY KEY, v);"
+      "CREATE TABLE any_key(k PRIMARY KEY, v) WITHOUT ROWID;"
+      "CREATE TABLE bare(a, b);"
+      "CREATE TABLE strict_one(id INTEGER PRIMARY KEY, r REAL, t TEXT, b BLOB, a ANY) STRICT;"
+      "CREATE TABLE pair(a INT, b TEXT COLLATE NOCASE, c, PRIMARY KEY (a, b)) WITHOUT ROWID;"
+      "CREATE TABLE \"odd \"\"name\"(\"a \"\"b\" INTEGER PRIMARY KEY, \"sel ect\" TEXT UNIQUE, "
+      "g TEXT AS (upper(\"sel ect\")) STORED)";
+  Folder folder(schema +
+                    ";"
+                    "INSERT INTO nullable VALUES (NULL, 1), (NULL, 2), ('', 3), ('a', 4);"
+                    "INSERT INTO any_key VALUES (1, 'i'), (1.5, 'r'), ('1', 't'), (x'31', 'b'), "
+                    "(0.1 + 0.2, 'x'),"
+                    " (9e999, 'inf'), (-1e-300, 's');"
+                    "INSERT INTO bare VALUES (1, 'x'), (1, 'x'), (NULL, x'00ff');"
+                    "INSERT INTO strict_one VALUES (1, -0.0, 'a' || char(0) || 'b', x'', 5), "
+                    "(9223372036854775807, 1e308, '', x'00', 'five'), (-5, 0.1, NULL, NULL, NULL);"
+                    "INSERT INTO pair VALUES (1, 'x', 1), (1, 'y', 2), (2, 'X', 3);"
+                    "INSERT INTO \"odd \"\"name\" VALUES (1, 'one'), (2, 'two')",
+                schema + ";CREATE TABLE added(x)", GetParam());
+  folder.options["limits"] = {{"chunk_rows", 2}};
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.Write(
+      "UPDATE nullable SET v = v * 10; INSERT INTO nullable VALUES (NULL, 7);"
+      "UPDATE nullable SET k = NULL WHERE k = 'a'; DELETE FROM nullable WHERE v = 10;"
+      "UPDATE any_key SET v = v || '!'; UPDATE any_key SET k = 0.3 WHERE k = 1.5;"
+      "DELETE FROM any_key WHERE k = '1'; INSERT INTO any_key VALUES (x'', 0);"
+      "DELETE FROM bare WHERE rowid = 1; UPDATE bare SET b = 'y' WHERE rowid = 2;"
+      "INSERT INTO bare VALUES (3, 3);"
+      "UPDATE strict_one SET id = -6 WHERE id = -5; UPDATE strict_one SET r = -r;"
+      "UPDATE pair SET b = 'X' WHERE b = 'x' AND a = 1; DELETE FROM pair WHERE c = 2;"
+      "INSERT OR REPLACE INTO pair VALUES (2, 'x', 9);"
+      "INSERT OR REPLACE INTO \"odd \"\"name\"(\"a \"\"b\", \"sel ect\") VALUES (3, 'one')");
+  ExpectOk(folder.Run(Phase::kVerify));
+  for (const char* table :
+       {"nullable", "any_key", "bare", "strict_one", "pair", "\"odd \"\"name\""}) {
+    const std::string sql = std::string("SELECT * FROM ") + table + " ORDER BY 1, 2";
+    EXPECT_EQ(Rows(*folder.Old(), sql), Rows(*folder.New(), sql)) << table;
+  }
+}
+
+// hard-case 85: what a new type makes of the old values
+TEST(HotCopy, ConvertsAsTheNewTypeDoes) {
+  Folder folder(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b INT, c, d REAL);"
+      "INSERT INTO t VALUES (1, '12', 5, '7', 3.0), (2, 'x', 6, 7.5, 2.5), "
+      "(3, '1e2', NULL, x'37', 4)",
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, a INTEGER, b TEXT, c NUMERIC, d INTEGER)");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(
+      Rows(*folder.New(), "SELECT * FROM t"),
+      (std::vector<std::string>{"i1|i12|t5|i7|i3|", "i2|tx|t6|r7.5|r2.5|", "i3|i100|n|b7|i4|"}));
+}
+
+TEST(HotCopy, ComputesColumnsAsItIsTold) {
+  Folder folder(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, first TEXT, last TEXT, cents INT);"
+      "INSERT INTO t VALUES (1, 'Ada', 'L', 150), (2, 'Bob', 'M', 99)",
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, euros REAL, note TEXT, "
+      "cents INT DEFAULT 7)");
+  folder.options["columns"] = {{"t",
+                                {{"name", {{"sql", "first || ' ' || last"}}},
+                                 {"euros", {{"sql", "cents / 100.0"}}},
+                                 {"note", {{"from", "last"}}},
+                                 {"cents", {{"default", true}}}}}};
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.Write("UPDATE t SET first = 'Eve' WHERE id = 2; INSERT INTO t VALUES (3, 'Z', 'Z', 1)");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT * FROM t"),
+            (std::vector<std::string>{"i1|tAda L|r1.5|tL|i7|", "i2|tEve M|r0.99|tM|i7|",
+                                      "i3|tZ Z|r0.01|tZ|i7|"}));
+}
+
+// hard-case 86: the new table assigns keys; every reference is translated
+TEST_P(InBothModes, TranslatesKeysThatTheTargetAssigns) {
+  Folder folder(
+      "CREATE TABLE dept(code TEXT PRIMARY KEY, boss TEXT REFERENCES emp(code));"
+      "CREATE TABLE emp(code TEXT PRIMARY KEY, dept TEXT REFERENCES dept(code), chief TEXT "
+      "REFERENCES emp(code));"
+      "INSERT INTO dept VALUES ('d1', 'e2'), ('d2', NULL);"
+      "INSERT INTO emp VALUES ('e1', 'd1', 'e3'), ('e2', 'd2', 'e2'), ('e3', 'd1', NULL)",
+      "CREATE TABLE dept(id INTEGER PRIMARY KEY AUTOINCREMENT, code TEXT UNIQUE, boss INTEGER "
+      "REFERENCES emp(id));"
+      "CREATE TABLE emp(id INTEGER PRIMARY KEY, code TEXT UNIQUE, dept INTEGER REFERENCES "
+      "dept(id), "
+      "chief INTEGER REFERENCES emp(id))",
+      GetParam());
+  folder.options["limits"] = {{"chunk_rows", 1}};
+  ExpectOk(folder.Run(Phase::kPrepare));
+  const auto ids = Rows(*folder.New(), "SELECT code, id FROM emp ORDER BY 1");
+  folder.Write(
+      "BEGIN; INSERT INTO emp VALUES ('e4', 'd3', 'e5'), ('e5', 'd1', 'e1');"  // parents later
+      "INSERT INTO dept VALUES ('d3', 'e5'); UPDATE dept SET boss = 'e4' WHERE code = 'd1';"
+      "DELETE FROM emp WHERE code = 'e2'; UPDATE dept SET boss = NULL WHERE boss = 'e2'; COMMIT;"
+      "UPDATE emp SET chief = 'e1' WHERE code = 'e3'");
+  ExpectOk(folder.Run(Phase::kDrain));
+  EXPECT_THAT(folder.New()->Scalar("SELECT count(*) FROM _id_mapping").AsInteger(), 8);
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.Old(), "SELECT e.code, e.dept, e.chief FROM emp e ORDER BY 1"),
+            Rows(*folder.New(),
+                 "SELECT e.code, d.code, c.code FROM emp e LEFT JOIN dept d ON d.id = "
+                 "e.dept LEFT JOIN emp c ON c.id = e.chief ORDER BY 1"));
+  EXPECT_EQ(Rows(*folder.Old(), "SELECT code, boss FROM dept ORDER BY 1"),
+            Rows(*folder.New(),
+                 "SELECT d.code, e.code FROM dept d LEFT JOIN emp e ON e.id = d.boss "
+                 "ORDER BY 1"));
+  // Rows keep the key that they once got.
+  EXPECT_THAT(Rows(*folder.New(), "SELECT code, id FROM emp ORDER BY 1"), Contains(ids[0]));
+  EXPECT_TRUE(std::filesystem::exists(folder.new_file().string() + ".id-mapping.jsonl"));
+}
+
+// hard-case 86: a seed has the place
+TEST_P(InBothModes, TranslatesKeysWhosePlaceASeedTook) {
+  const std::string children =
+      "CREATE TABLE users(id INTEGER PRIMARY KEY, role INTEGER REFERENCES roles(id));"
+      "CREATE TABLE grants(role INTEGER REFERENCES roles(id), what TEXT, PRIMARY KEY (role, what)) "
+      "WITHOUT ROWID; CREATE TABLE uses(role INT, what TEXT, n INT, "
+      "FOREIGN KEY (role, what) REFERENCES grants(role, what));";
+  Folder folder(
+      "CREATE TABLE roles(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, up "
+      "INTEGER REFERENCES roles(id));" +
+          children +
+          "INSERT INTO roles VALUES (1, 'teacher', 2), (2, 'admin', NULL), (3, 'pupil', 1);"
+          "INSERT INTO users VALUES (1, 1), (2, 2), (3, 3), (4, NULL);"
+          "INSERT INTO grants VALUES (1, 'read'), (2, 'read'), (3, 'write');"
+          "INSERT INTO uses VALUES (1, 'read', 5), (3, 'write', 6), (NULL, 'x', 7)",
+      "CREATE TABLE roles(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, up "
+      "INTEGER REFERENCES roles(id), extra INT DEFAULT 0);" +
+          children + "INSERT INTO roles(id, name) VALUES (1, 'admin'), (2, 'root'), (4, 'pupil')",
+      GetParam());
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.Write(
+      "INSERT INTO roles VALUES (4, 'late', 1); INSERT INTO users VALUES (5, 4), (6, 1);"
+      "INSERT INTO grants VALUES (4, 'late'); INSERT INTO uses VALUES (4, 'late', 8);"
+      "UPDATE roles SET name = 'Teacher' WHERE id = 1; DELETE FROM uses WHERE n = 6;"
+      "DELETE FROM grants WHERE role = 3; UPDATE users SET role = 2 WHERE id = 3;"
+      "DELETE FROM roles WHERE id = 3");
+  ExpectOk(folder.Run(Phase::kVerify));
+  const auto both = [&](const std::string& sql) {
+    EXPECT_EQ(Rows(*folder.Old(), sql), Rows(*folder.New(), sql)) << sql;
+  };
+  both("SELECT u.id, r.name FROM users u LEFT JOIN roles r ON r.id = u.role ORDER BY 1");
+  both("SELECT r.name, what FROM grants g JOIN roles r ON r.id = g.role ORDER BY 1, 2");
+  both("SELECT n, r.name, u.what FROM uses u LEFT JOIN roles r ON r.id = u.role ORDER BY 1");
+  both("SELECT r.name, u.name FROM roles r JOIN roles u ON u.id = r.up ORDER BY 1");
+  EXPECT_EQ(Rows(*folder.New(), "SELECT name FROM roles ORDER BY 1"),
+            (std::vector<std::string>{"tTeacher|", "tadmin|", "tlate|", "troot|"}));
+  EXPECT_EQ(folder.New()->Scalar("SELECT id FROM roles WHERE name = 'root'").AsInteger(), 2);
+  EXPECT_EQ(folder.New()->Scalar("SELECT id FROM roles WHERE name = 'admin'").AsInteger(), 1);
+}
+
+// hard-case 87
+TEST_P(InBothModes, KeepsTheHighWaterMarkOfAutoincrement) {
+  const std::string schema =
+      "CREATE TABLE a(id INTEGER PRIMARY KEY AUTOINCREMENT, x);"
+      "CREATE TABLE emptied(id INTEGER PRIMARY KEY AUTOINCREMENT, x)";
+  Folder folder(schema +
+                    "; INSERT INTO a(x) VALUES (1), (2), (3); DELETE FROM a WHERE id = 3;"
+                    "INSERT INTO emptied(x) VALUES (1), (2); DELETE FROM emptied",
+                schema + "; CREATE TABLE more(x)", GetParam());
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.Write("INSERT INTO a(x) VALUES (4); DELETE FROM a WHERE id = 4");
+  ExpectOk(folder.Run(Phase::kCutover));
+  folder.New()->Execute("INSERT INTO a(x) VALUES (9); INSERT INTO emptied(x) VALUES (9)");
+  EXPECT_EQ(folder.New()->Scalar("SELECT max(id) FROM a").AsInteger(), 5);
+  EXPECT_EQ(folder.New()->Scalar("SELECT max(id) FROM emptied").AsInteger(), 3);
+}
+
+// hard-case 89
+TEST_P(InBothModes, KeepsTheTargetsTriggersOffUntilTheCutover) {
+  for (const bool on_replay : {false, true}) {
+    Folder folder(
+        std::string(kThings) + "; INSERT INTO things VALUES (1, 'a'), (2, 'b')",
+        std::string(kThingsToo) +
+            "; CREATE TABLE seen(what TEXT, id INT);"
+            "CREATE TRIGGER i AFTER INSERT ON things BEGIN INSERT INTO seen VALUES ('i', NEW.id); "
+            "END; CREATE TRIGGER u AFTER UPDATE ON things BEGIN INSERT INTO seen VALUES ('u', "
+            "NEW.id); END; CREATE TRIGGER d AFTER DELETE ON things BEGIN INSERT INTO seen "
+            "VALUES ('d', OLD.id); END",
+        GetParam());
+    folder.options["triggers_on_replay"] = on_replay;
+    ExpectOk(folder.Run(Phase::kPrepare));
+    folder.Write(
+        "INSERT INTO things VALUES (3, 'c'); UPDATE things SET name = 'x' WHERE id = 1; "
+        "UPDATE things SET name = 'b' WHERE id = 2; DELETE FROM things WHERE id = 2");
+    ExpectOk(folder.Run(Phase::kVerify));
+    EXPECT_EQ(Rows(*folder.New(), "SELECT what, id FROM seen ORDER BY id"),
+              on_replay ? (std::vector<std::string>{"tu|i1|", "td|i2|", "ti|i3|"})
+                        : std::vector<std::string>{});
+    folder.New()->Execute("DELETE FROM seen; INSERT INTO things(id) VALUES (9)");
+    EXPECT_EQ(Rows(*folder.New(), "SELECT * FROM seen"), std::vector<std::string>{"ti|i9|"});
+  }
+}
+
+TEST_P(InBothModes, ChecksReferencesBeforeItIsReady) {
+  const std::string schema =
+      "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES "
+      "p)";
+  Folder folder(schema + "; INSERT INTO p VALUES (1); INSERT INTO c VALUES (1, 1), (2, 77)",
+                schema + "; CREATE TABLE more(x)", GetParam());
+  const core::PhaseOutcome outcome = folder.Run(Phase::kDrain);
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("c rowid 2 refers to no row of p"));
+  folder.Write("DELETE FROM c WHERE id = 2");  // still served, and put right
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT * FROM c"), std::vector<std::string>{"i1|i1|"});
+}
+
+TEST(HotCopy, SaysWhichConstraintTheDataBreaks) {
+  Folder folder(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, e TEXT); "
+      "INSERT INTO t VALUES (1, 'x'), (2, 'x')",
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, e TEXT UNIQUE)");
+  const core::PhaseOutcome outcome = folder.Run(Phase::kPrepare);
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("t.e"));
+  folder.Write("UPDATE t SET e = 'y' WHERE id = 2");
+  ExpectOk(folder.Run(Phase::kVerify));
+}
+
+// hard-case 138: no reader of ours may hold a rollback-journal file for long
+TEST(HotCopy, LetsWritersOfARollbackJournalThrough) {
+  Folder folder(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, b BLOB);"
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) "
+      "INSERT INTO t SELECT i, randomblob(500) FROM n",
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, b BLOB, n INT)");
+  const auto writer = db::Connect(db::Endpoint::Sqlite(folder.old_file()),
+                                  {.lock_timeout = std::chrono::milliseconds(400)});
+  std::atomic<bool> stop = false;
+  int done = 0;
+  int busy = 0;
+  std::thread application([&] {
+    while (!stop) {
+      try {
+        writer->Execute("UPDATE t SET b = x'00' WHERE id = 1 + abs(random()) % 40000");
+        ++done;
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kConflict) break;  // draining
+        ++busy;
+      }
+    }
+  });
+  const core::PhaseOutcome outcome = folder.Run(Phase::kDrain);
+  stop = true;
+  application.join();
+  ExpectOk(outcome);
+  EXPECT_GT(done, 20);
+  EXPECT_EQ(busy, 0);
+}
+
+// hard-case 90
+TEST(HotCopy, KeepsASecondEngineOut) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  core::PhaseOutcome second;
+  OnPoint probe("copy.before_commit", [&] { second = folder.Run(Phase::kDrain); });
+  ExpectOk(folder.Run(Phase::kPrepare, &probe));
+  EXPECT_EQ(second.kind, Kind::kRefused);
+  EXPECT_THAT(second.message, HasSubstr("another process works on"));
+}
+
+TEST(HotCopy, RefusesToGoOnWhenTheOldSchemaChanges) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.Write("VACUUM");
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write("ALTER TABLE things ADD COLUMN z");
+  const core::PhaseOutcome outcome = folder.Run(Phase::kDrain);
+  EXPECT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.message, HasSubstr("schema of the old file was changed"));
+  ExpectOk(folder.Reset());
+}
+
+TEST(HotCopy, RefusesToRollBackAndSaysWhatWouldBeLost) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+                kThingsToo);
+  EXPECT_EQ(folder.Rollback().kind, Kind::kNothing);
+  ExpectOk(folder.Run(Phase::kVerify));
+  folder.New()->Execute(
+      "INSERT INTO things(id) VALUES (4), (5); UPDATE things SET name = 'z' WHERE "
+      "id = 1; DELETE FROM things WHERE id = 2");
+  const core::PhaseOutcome outcome = folder.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("things: 2 inserted, 1 changed, 1 deleted"));
+  EXPECT_THAT(outcome.message, HasSubstr("To serve it again"));
+}
+
+TEST(HotCopy, KnowsTheSchemasCommit) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  const std::string git =
+      "git init -q . && git add schema.sql && git -c user.name=a -c user.email=a@b commit -qm x";
+  ASSERT_TRUE(RunCommand({.argv = {"sh", "-c", git}, .folder = folder.path()}).ok());
+  const Outcome head = RunCommand({.argv = {"git", "rev-parse", "HEAD"}, .folder = folder.path()});
+  ExpectOk(folder.Run(Phase::kCutover));
+  const db::Result identity = folder.New()->Query(
+      "SELECT id, schema_hash, schema_commit, created_utc FROM _schema_identity");
+  EXPECT_THAT(folder.new_file().string(), HasSubstr(identity.rows[0][1].text));
+  EXPECT_EQ(identity.rows[0][1].text.size(), 16U);
+  EXPECT_EQ(identity.rows[0][2].text, head.out.substr(0, 40));
+}
+
+TEST(Folders, SayWhatIsWrongWithTheirFiles) {
+  Folder folder(kThings, kThingsToo);
+  std::filesystem::rename(folder.old_file(), folder.path() / "data.sqlite");
+  EXPECT_THAT(Refusals(folder.Plan()), HasSubstr("names are not of that form: data.sqlite"));
+  EXPECT_THAT(folder.Status().of_strategy.detail, HasSubstr("old: n/a"));
+  std::filesystem::remove(folder.path() / "data.sqlite");
+  EXPECT_THAT(Refusals(folder.Plan()), HasSubstr("no old SQLite file"));
+  for (const char* name : {"app-a1.sqlite", "app-b2.sqlite"}) {
+    db::Connect(db::Endpoint::Sqlite(folder.path() / name), {.create = true})->Execute(kThings);
+  }
+  EXPECT_THAT(Refusals(folder.Plan()), HasSubstr("more than one file could be the old one: "
+                                                 "app-a1.sqlite, app-b2.sqlite"));
+  std::filesystem::remove(folder.path() / "schema.sql");
+  EXPECT_THROW(folder.Spec(), Error);
+}
+
+TEST(Folders, AreInitialisedFromTheSchemaAlone) {
+  Folder folder(kThings,
+                std::string(kThingsToo) +
+                    "; INSERT INTO things VALUES (1, 'seed', 0); "
+                    "CREATE INDEX i ON things(name);"
+                    "CREATE TRIGGER t AFTER INSERT ON things BEGIN DELETE FROM things; END");
+  EXPECT_THROW(Init(folder.Spec()), Error);  // there is an old file
+  std::filesystem::remove(folder.old_file());
+  const auto file = Init(folder.Spec());
+  EXPECT_EQ(Rows(*folder.New(), "SELECT * FROM things"), std::vector<std::string>{"i1|tseed|i0|"});
+  EXPECT_EQ(Rows(*folder.New(), "SELECT name FROM sqlite_schema ORDER BY 1"),
+            (std::vector<std::string>{"t_migration_status|", "t_schema_identity|", "ti|", "tt|",
+                                      "tthings|"}));
+  EXPECT_THROW(Init(folder.Spec()), Error);
+  EXPECT_EQ(folder.Run(Phase::kPrepare).kind, Kind::kNothing);
+  EXPECT_EQ(folder.Status().of_strategy.in_service, core::Owner::kNew);
+}
+
+TEST(Folders, AreServedFromTheNewFileWhenTheOldOneIsArchived) {
+  Folder folder(kThings, kThingsToo);
+  ExpectOk(folder.Run(Phase::kVerify));
+  std::filesystem::rename(folder.old_file(), folder.path() / "archived.bak");
+  EXPECT_EQ(folder.Status().of_strategy.in_service, core::Owner::kNew);
+  EXPECT_THAT(folder.Status().of_strategy.detail, HasSubstr("old: n/a"));
+  ExpectOk(folder.Cleanup());
+  EXPECT_EQ(folder.Reset().kind, Kind::kRefused);
+  EXPECT_TRUE(std::filesystem::exists(folder.new_file()));
+}
+
+}  // namespace
+}  // namespace understudy::hot_copy
