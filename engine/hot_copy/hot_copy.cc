@@ -47,6 +47,15 @@ std::string NewStatus(db::Session& session) {
   return status ? status->text : "";
 }
 
+// Tables that no engine of ours made: in a file without `_migration_status`, somebody's database.
+bool HasForeignTables(db::Session& session) {
+  return session
+             .Scalar(
+                 "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name NOT "
+                 "LIKE '\\_understudy\\_%' ESCAPE '\\'")
+             .AsInteger() > 0;
+}
+
 void RemoveSqliteFile(const fs::path& file) {
   // The journal first: a database whose journal outlives it would play it back over its successor.
   for (const char* suffix : {"-journal", "-wal", "-shm", ""}) {
@@ -330,13 +339,7 @@ core::Plan HotCopy::MakePlan() {
   }
   if (Exists(target_)) {
     const auto session = New();
-    const std::int64_t tables =
-        session
-            ->Scalar(
-                "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name NOT "
-                "LIKE '\\_understudy\\_%' ESCAPE '\\'")
-            .AsInteger();
-    if (tables > 0 && NewStatus(*session).empty()) {
+    if (HasForeignTables(*session) && NewStatus(*session).empty()) {
       plan.refused.push_back(
           {"new file", target_.file().string() + " is there and is no migration's; move it away"});
     }
@@ -665,6 +668,11 @@ std::vector<std::string> HotCopy::Reset(bool dry_run) {
                   file.string() +
                       " is ready and may be in service: it is not removed; nothing was "
                       "changed");
+    }
+    if (NewStatus(*session).empty() && HasForeignTables(*session)) {
+      throw Error(ErrorKind::kUnsupported, file.string() +
+                                               " is there and is no migration's: it is not "
+                                               "removed; nothing was changed");
     }
   }
   if (old) {

@@ -144,5 +144,28 @@ void MigrateLive(const std::string& journal_mode) {
 TEST(SchoolService, IsMigratedWhileItWritesInRollbackJournalMode) { MigrateLive("DELETE"); }
 TEST(SchoolService, IsMigratedWhileItWritesInWalMode) { MigrateLive("WAL"); }
 
+// A file at the new one's place that is somebody else's is neither filled nor removed.
+TEST(HotCopyReset, LeavesAFileThatIsNoMigrationsAlone) {
+  const Workspace w;
+  w.Write("schema.sql", "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT);\n");
+  db::Connect(db::Endpoint::Parse("sqlite:" + w.At("old.db")), {.create = true})
+      ->Execute("CREATE TABLE t (a INTEGER PRIMARY KEY)");
+  db::Connect(db::Endpoint::Parse("sqlite:" + w.At("new.db")), {.create = true})
+      ->Execute("CREATE TABLE precious (a TEXT); INSERT INTO precious VALUES ('x')");
+  const std::string file = w.WriteJson("m.json", {{"strategy", "hot-copy"},
+                                                  {"source", "old.db"},
+                                                  {"target", "new.db"},
+                                                  {"schema", "schema.sql"}});
+  for (const char* verb : {"plan", "prepare", "reset", "run"}) {
+    const Outcome outcome = w.Run({"migrate", verb, file});
+    EXPECT_EQ(outcome.exit_status, 1) << verb << ": " << Said(outcome);
+    EXPECT_EQ(db::Connect(db::Endpoint::Parse("sqlite:" + w.At("new.db")))
+                  ->Scalar("SELECT a FROM precious")
+                  .text,
+              "x")
+        << verb;
+  }
+}
+
 }  // namespace
 }  // namespace understudy
