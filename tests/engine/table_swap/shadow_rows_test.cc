@@ -39,8 +39,7 @@ constexpr const char* kBigRows = R"(
 
 class ShadowRowsTest : public ShadowTest {
  protected:
-  std::string Digest(const understudy::testing::Database& database,
-                     const std::string& schema) const {
+  std::string Digest(const Place& database, const std::string& schema) const {
     std::string all;
     for (const char* table : {"big", "small_a", "no_key"}) {
       all += Value(database,
