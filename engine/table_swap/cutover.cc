@@ -76,15 +76,35 @@ ORDER BY 1)",
 }  // namespace
 
 void LockBudget::Spent(std::string_view stage) {
-  const auto left = limit_ - std::chrono::milliseconds(static_cast<std::int64_t>(milliseconds()));
+  const double now = milliseconds();
+  stages_ += (stages_.empty() ? "" : ", ") + std::string(stage) + " " +
+             std::to_string(static_cast<std::int64_t>(now - last_ms_));
+  last_ms_ = now;
+  const auto left = limit_ - std::chrono::milliseconds(static_cast<std::int64_t>(now));
   if (left.count() <= 0) {
     throw Error(ErrorKind::kConflict,
                 "the exchange was not done " + std::to_string(limit_.count()) +
-                    " ms after its first lock (it had come to: " + std::string(stage) +
-                    "); everything was given back. More time: limits.lock_timeout_ms",
+                    " ms after its first lock; everything was given back (" + Stages() +
+                    "). More time: limits.lock_timeout_ms, the half of what is needed",
                 "budget");
   }
   SetLocal(session_, "statement_timeout", left);
+}
+
+std::string LockBudget::Stages() const { return stages_ + " ms"; }
+
+void LockBudget::Within(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kCancelled || error.code() != "57014") throw;
+    throw Error(ErrorKind::kConflict,
+                "the exchange was not done " + std::to_string(limit_.count()) +
+                    " ms after its first lock; everything was given back (" + Stages() +
+                    ", then a statement was ended). More time: limits.lock_timeout_ms, the half of "
+                    "what is needed",
+                "budget");
+  }
 }
 
 std::chrono::milliseconds StallBudget(db::Session& session,
@@ -211,7 +231,7 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known,
                             const core::CutoverOptions& options,
                             const std::function<void(std::string_view)>& within) {
   std::vector<const capture::CapturedTable*> drained;
-  for (const capture::CapturedTable& table : known.captured) {
+  for (const capture::CapturedTable& table : WrittenTo(session, known.captured)) {
     const auto result = capture::Replay(session, table, {.entries = std::nullopt});
     if (!result.refused.empty()) {
       throw Error(ErrorKind::kMismatch,
@@ -220,7 +240,9 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known,
                       "; production is unchanged. Mend the row, then: understudy migrate cutover",
                   "blocked");
     }
-    if (result.entries > 0) drained.push_back(&table);
+    if (result.entries == 0) continue;
+    drained.push_back(
+        &*std::ranges::find(known.captured, table.watched, &capture::CapturedTable::watched));
   }
   within("drain");
   if (drained.empty()) return;
@@ -270,7 +292,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     // Reading them has taken its time.
     for (int round = 0; round < kRoundsBeforeLocks; ++round) {
       std::int64_t entries = 0;
-      for (const capture::CapturedTable& table : known.captured) {
+      for (const capture::CapturedTable& table : WrittenTo(*session, known.captured)) {
         entries += ReplayOne(*session, table, spec_.limits.chunk_rows * 20).entries;
       }
       if (entries < kNearlyEmpty) break;
@@ -288,9 +310,11 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     throw Error(ErrorKind::kUnsupported,
                 exchange.refused()[0].object + ": " + exchange.refused()[0].why);
   }
-  if (const auto wrong = SequencesThatDoNotFit(*session, exchange.sequences()); !wrong.empty()) {
+  if (const auto& wrong = exchange.sequences().misfits(); !wrong.empty()) {
     throw Error(ErrorKind::kMismatch, wrong[0], "sequence");
   }
+  // What changed before `exchange` was read is seen here, what changes later under the locks.
+  FollowChanges(*session, known);
   exchange.MakeAlike(*session);
   WaitForOldSnapshots(*session, known, options);
 
@@ -303,33 +327,20 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   LockOutgoing(*session, exchange, lock_timeout_);
   context_.At("cutover.locked", {{"tables", known.manifest->tables.size()}});
   const auto within = [&](std::string_view stage) { budget.Spent(stage); };
-  within("locks");
-  const auto changes =
-      catalog::CompareFingerprints(known.fingerprint, catalog::ReadFingerprint(*session, [&] {
-                                     std::vector<catalog::Oid> oids;
-                                     for (const auto& table : known.captured)
-                                       oids.push_back(table.watched);
-                                     return oids;
-                                   }()));
-  if (!changes.empty()) {
-    throw Error(ErrorKind::kConflict, changes[0].Text() + " while the cutover was made ready",
-                "changed");
-  }
-  exchange.CheckUnchanged(*session);
-  within("fingerprint");
-  DrainLocked(*session, known, options, within);
-  capture::Remove(*session, known.captured);
-  journal.Remove(kCaptureEntry);
-  for (const SchemaNames& names : known.manifest->schemas) {
-    session->Execute("CREATE SCHEMA " + db::QuoteIdentifier(names.backup));
-  }
-  within("capture removed");
-  exchange.MakeAlike(*session);
-  exchange.Apply(*session, within);
-  journal.Put(kCutoverEntry, {{"xid", session->Scalar("SELECT txid_current()").text},
-                              {"rows", rows_of_replaced_},
-                              {"dropped_keys", DependentsJson(exchange.dropped_keys())},
-                              {"validations", exchange.validations()}});
+  budget.Within([&] {
+    within("locks");
+    exchange.CheckUnchanged(*session);
+    within("fingerprint");
+    DrainLocked(*session, known, options, within);
+    for (const SchemaNames& names : known.manifest->schemas) {
+      session->Execute("CREATE SCHEMA " + db::QuoteIdentifier(names.backup));
+    }
+    exchange.Apply(*session, within);
+    journal.Put(kCutoverEntry, {{"xid", session->Scalar("SELECT txid_current()").text},
+                                {"rows", rows_of_replaced_},
+                                {"dropped_keys", DependentsJson(exchange.dropped_keys())},
+                                {"validations", exchange.validations()}});
+  });
   context_.At("cutover.before_commit", {{"locked_ms", budget.milliseconds()}});
   within("commit");
   transaction.Commit();
@@ -362,6 +373,11 @@ void TableSwap::Finish() {
   }
   db::Transaction transaction(*session);
   journal.CheckEpoch(context_.epoch());
+  // Not under the locks: nobody writes to what is in the backup, and dropping takes its time.
+  if (known.capture_installed) {
+    capture::Remove(*session, known.captured);
+    journal.Remove(kCaptureEntry);
+  }
   for (const SchemaNames& names : known.manifest->schemas) {
     session->Execute("DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(names.shadow) + " RESTRICT");
   }

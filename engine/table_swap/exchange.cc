@@ -5,15 +5,10 @@
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/table_swap/catalog_digest.h"
 
 namespace understudy::table_swap {
 namespace {
-
-std::vector<std::string> UserSchemas(const std::vector<SchemaNames>& schemas) {
-  std::vector<std::string> names;
-  for (const SchemaNames& schema : schemas) names.push_back(schema.user);
-  return names;
-}
 
 bool IsRelation(const Movable& object) {
   return object.kind == "TABLE" || object.kind == "VIEW" || object.kind == "MATERIALIZED VIEW" ||
@@ -88,30 +83,14 @@ std::string StateSql(const TriggerState& state) {
          ";\n";
 }
 
-void CheckSame(const std::vector<Dependent>& before, const std::vector<Dependent>& now) {
-  for (const Dependent& dependent : now) {
-    if (std::ranges::find(before, dependent) == before.end()) {
-      throw Error(ErrorKind::kConflict,
-                  dependent.Text() + " has come or changed while the exchange was made ready",
-                  "changed");
-    }
-  }
-  for (const Dependent& dependent : before) {
-    if (std::ranges::find(now, dependent) == now.end()) {
-      throw Error(ErrorKind::kConflict,
-                  dependent.Text() + " has gone or changed while the exchange was made ready",
-                  "changed");
-    }
-  }
-}
-
 }  // namespace
 
 Exchange::Exchange(db::Session& session, ExchangeRequest request) : request_(std::move(request)) {
-  around_ = ListMovables(session, UserSchemas(request_.schemas));
+  digest_ = CatalogDigest(session, request_.out);
   dependents_ = FindDependents(session, request_.out);
   outbound_ = FindOutbound(session, request_.out);
   FindPairs(session);
+  if (!request_.keep_sequences) carrier_ = SequenceCarrier(session, sequences_);
   publications_ = PublicationChanges(session, tables_);
   if (request_.from_source && !request_.back) policies_ = PoliciesSql(session, tables_);
 }
@@ -203,33 +182,12 @@ std::string Exchange::LockOutgoingSql() const {
 }
 
 void Exchange::CheckUnchanged(db::Session& session) const {
-  const auto now = ListMovables(session, UserSchemas(request_.schemas));
-  std::map<std::string, std::uint32_t> before;
-  for (const Movable& object : around_) before[object.Key()] = object.oid;
-  for (const Movable& object : now) {
-    const auto it = before.find(object.Key());
-    if (it != before.end() && it->second == object.oid) {
-      before.erase(it);
-      continue;
-    }
-    // Something new of no concern to the set stays where it is.
-    const bool concerns =
-        it != before.end() || std::ranges::any_of(request_.in, [&](const Movable& in) {
-          return UserSchema(in.schema) == object.schema && in.name == object.name &&
-                 in.kind == object.kind;
-        });
-    if (!concerns) continue;
-    throw Error(ErrorKind::kConflict,
-                object.Display() + " has come or been replaced while the exchange was made ready",
-                "changed");
-  }
-  for (const Movable& object : request_.out) {
-    if (!before.contains(object.Key())) continue;
-    throw Error(ErrorKind::kConflict,
-                object.Display() + " has gone while the exchange was made ready", "changed");
-  }
-  CheckSame(dependents_.rebuilt, FindDependents(session, request_.out).rebuilt);
-  CheckSame(outbound_, FindOutbound(session, request_.out));
+  if (CatalogDigest(session, request_.out) == digest_) return;
+  throw Error(
+      ErrorKind::kConflict,
+      "a table that is to be exchanged, or something that depends on one, was changed while "
+      "the exchange was made ready",
+      "changed");
 }
 
 void Exchange::MakeAlike(db::Session& session) const {
@@ -248,7 +206,7 @@ void Exchange::Apply(db::Session& session,
   }
   session.Execute(sql);
   between("out");
-  if (!request_.keep_sequences) CarrySequenceValues(session, sequences_);
+  carrier_.Carry(session);
   between("sequences");
   sql.clear();
   for (const Movable& object : request_.in) {

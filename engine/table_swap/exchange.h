@@ -45,7 +45,7 @@ class Exchange {
 
   const std::vector<Unmovable>& refused() const { return dependents_.refused; }
   const std::vector<Dependent>& dependents() const { return dependents_.rebuilt; }
-  const std::vector<OidPair>& sequences() const { return sequences_; }
+  const SequenceCarrier& sequences() const { return carrier_; }
   const std::vector<OidPair>& relations() const { return relations_; }
   const std::vector<OidPair>& routines() const { return routines_; }
   const std::vector<PublicationChange>& publications() const { return publications_; }
@@ -61,10 +61,11 @@ class Exchange {
   std::string LockIncomingSql() const;
   std::string LockOutgoingSql() const;
 
-  // REQUIRES: the locks are held. Error(kConflict, "changed") names what somebody has changed since
-  // the exchange was read; reading it again helps.
+  // REQUIRES: the locks are held. Error(kConflict, "changed") when somebody has changed an object
+  // of the set, or what depends on it, since the exchange was read; reading it again helps.
   void CheckUnchanged(db::Session& session) const;
-  // Statements that bring owners and grants up to date; usually none are left.
+  // Brings owners, grants, … of what comes in up to date; before the locks. What changes after it,
+  // CheckUnchanged sees.
   void MakeAlike(db::Session& session) const;
   // `between` is called after every stage: it may throw.
   void Apply(db::Session& session,
@@ -79,13 +80,14 @@ class Exchange {
   void FindPairs(db::Session& session);
 
   ExchangeRequest request_;
-  std::vector<Movable> around_;  // everything that stands in the user's schemas
   Dependents dependents_;
   std::vector<Dependent> outbound_;
   std::vector<OidPair> relations_;
   std::vector<OidPair> tables_;
   std::vector<OidPair> sequences_;
   std::vector<OidPair> routines_;
+  SequenceCarrier carrier_;
+  std::string digest_;  // of what goes out, before anything else was read
   std::vector<PublicationChange> publications_;
   std::string policies_;
 };

@@ -89,6 +89,13 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
   }
 
+  if (known.capture_installed) {  // a cutover that was not finished
+    db::Transaction transaction(*session);
+    journal.CheckEpoch(context_.epoch());
+    capture::Remove(*session, known.captured);
+    journal.Remove(kCaptureEntry);
+    transaction.Commit();
+  }
   const Manifest& manifest = *known.manifest;
   ExchangeRequest request;
   request.schemas = manifest.schemas;
@@ -132,23 +139,29 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   LockBudget budget(*session, StallBudget(*session, lock_timeout_));
   LockOutgoing(*session, exchange, lock_timeout_);
   const auto within = [&](std::string_view stage) { budget.Spent(stage); };
-  within("locks");
-  exchange.CheckUnchanged(*session);
-  within("fingerprint");
-  if (!options.lose_writes && bytes < kSmallBytes) {  // what came between the reading and the locks
-    if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
-    within("writes since the cutover");
-  }
-  for (const SchemaNames& names : manifest.schemas) {
-    session->Execute("CREATE SCHEMA IF NOT EXISTS " + db::QuoteIdentifier(names.shadow));
-  }
-  exchange.Apply(*session, within);
-  journal.Remove(kCutoverEntry);
-  journal.Remove(kFinishedEntry);
-  journal.Put(kRolledBackEntry, {{"xid", session->Scalar("SELECT txid_current()").text}});
+  budget.Within([&] {
+    within("locks");
+    exchange.CheckUnchanged(*session);
+    within("fingerprint");
+    if (!options.lose_writes &&
+        bytes < kSmallBytes) {  // what came between the reading and the locks
+      if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
+      within("writes since the cutover");
+    }
+    for (const SchemaNames& names : manifest.schemas) {
+      session->Execute("CREATE SCHEMA IF NOT EXISTS " + db::QuoteIdentifier(names.shadow));
+    }
+    exchange.Apply(*session, within);
+    journal.Remove(kCutoverEntry);
+    journal.Remove(kFinishedEntry);
+    journal.Put(kRolledBackEntry, {{"xid", session->Scalar("SELECT txid_current()").text}});
+  });
   context_.At("rollback.before_commit", {{"locked_ms", budget.milliseconds()}});
   within("commit");
   transaction.Commit();
+  context_.Log("info", "in service: the old tables; production waited at most " +
+                           std::to_string(static_cast<std::int64_t>(budget.milliseconds())) +
+                           " ms (" + budget.Stages() + ")");
   context_.At("rollback.after_commit");
   for (const std::string& sql : exchange.validations()) {
     try {

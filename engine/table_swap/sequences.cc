@@ -11,21 +11,6 @@ namespace {
 // Between our reading a sequence and the commit some more clients may queue up on it.
 constexpr std::int64_t kReserveBesideWaiters = 16;
 
-struct Read {
-  std::uint32_t in = 0;
-  std::string out_name;
-  std::string in_name;
-  std::int64_t out_increment = 1;
-  std::int64_t in_increment = 1;
-  std::int64_t minimum = 1;
-  std::int64_t maximum = 1;
-  std::int64_t cache = 1;
-  bool cycles = false;
-  std::int64_t waiters = 0;
-  SequenceValue out_value;
-  SequenceValue in_value;
-};
-
 db::Params Arrays(const std::vector<OidPair>& pairs) {
   std::string out = "{";
   std::string in = "{";
@@ -40,65 +25,38 @@ db::Params Arrays(const std::vector<OidPair>& pairs) {
   return {db::Value::Text(out + "}"), db::Value::Text(in + "}")};
 }
 
-std::vector<Read> ReadPairs(db::Session& session, const std::vector<OidPair>& pairs) {
-  std::vector<Read> all;
-  // One query for all; only those that nobody has called yet must be opened one by one.
-  std::vector<SequenceValue*> uncalled;
+// Values of sequences in the order of `oids`: one query for all; only those that nobody has called
+// yet must be opened one by one.
+std::vector<SequenceValue> ReadValues(db::Session& session, const db::Value& oids,
+                                      std::vector<std::int64_t>* waiters) {
+  std::vector<SequenceValue> values;
   std::string query;
-  all.reserve(pairs.size());
   for (const db::Row& row : session
                                 .Query(R"(
 WITH waiting AS (
   SELECT relation, count(*) AS clients FROM pg_locks
-  WHERE locktype = 'relation' AND NOT granted AND relation = ANY ($1::oid[]) GROUP BY relation)
-SELECT p.i, p.o::regclass::text, p.i::regclass::text, so.seqincrement, si.seqincrement, si.seqmin,
-       si.seqmax, greatest(so.seqcache, si.seqcache), si.seqcycle, coalesce(w.clients, 0),
-       pg_sequence_last_value(p.o::regclass), pg_sequence_last_value(p.i::regclass)
-FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
-JOIN pg_sequence so ON so.seqrelid = p.o
-JOIN pg_sequence si ON si.seqrelid = p.i
-LEFT JOIN waiting w ON w.relation = p.o)",
-                                       Arrays(pairs))
+  WHERE locktype = 'relation' AND NOT granted GROUP BY relation)
+SELECT pg_sequence_last_value(s.oid::regclass), s.oid::regclass::text, coalesce(w.clients, 0)
+FROM unnest($1::oid[]) WITH ORDINALITY AS s(oid, n) LEFT JOIN waiting w ON w.relation = s.oid
+ORDER BY s.n)",
+                                       {oids})
                                 .rows) {
-    Read& read = all.emplace_back();
-    read.in = static_cast<std::uint32_t>(row[0].AsInteger());
-    read.out_name = row[1].text;
-    read.in_name = row[2].text;
-    read.out_increment = row[3].AsInteger();
-    read.in_increment = row[4].AsInteger();
-    read.minimum = row[5].AsInteger();
-    read.maximum = row[6].AsInteger();
-    read.cache = row[7].AsInteger();
-    read.cycles = row[8].AsBool();
-    read.waiters = row[9].AsInteger();
-    const auto take = [&](const db::Value& last, SequenceValue& value, const std::string& name) {
-      if (!last.is_null()) {
-        value = {last.AsInteger(), true};
-        return;
-      }
-      query += (query.empty() ? "SELECT " : " UNION ALL SELECT ") +
-               std::to_string(uncalled.size()) + ", last_value, is_called FROM " + name;
-      uncalled.push_back(&value);
-    };
-    take(row[10], read.out_value, read.out_name);
-    take(row[11], read.in_value, read.in_name);
+    if (waiters != nullptr) waiters->push_back(row[2].AsInteger());
+    if (row[0].is_null()) {
+      query += (query.empty() ? "SELECT " : " UNION ALL SELECT ") + std::to_string(values.size()) +
+               ", last_value, is_called FROM " + row[1].text;
+      values.emplace_back();
+    } else {
+      values.push_back({row[0].AsInteger(), true});
+    }
   }
   if (!query.empty()) {
     for (const db::Row& row : session.Query(query).rows) {
-      *uncalled.at(static_cast<std::size_t>(row[0].AsInteger())) = {row[1].AsInteger(),
-                                                                    row[2].AsBool()};
+      values.at(static_cast<std::size_t>(row[0].AsInteger())) = {row[1].AsInteger(),
+                                                                 row[2].AsBool()};
     }
   }
-  return all;
-}
-
-std::int64_t Reserve(const Read& read) {
-  return read.waiters == 0 ? 0 : (read.waiters + kReserveBesideWaiters) * read.cache;
-}
-
-SequenceValue FurthestOf(const Read& read) {
-  return Furthest(read.out_value, read.out_increment, read.in_value, read.in_increment,
-                  read.minimum, read.maximum, read.cycles, Reserve(read), read.in_name);
+  return values;
 }
 
 }  // namespace
@@ -129,34 +87,84 @@ SequenceValue Furthest(const SequenceValue& out, std::int64_t out_increment,
   return {static_cast<std::int64_t>(inside), true};
 }
 
-void CarrySequenceValues(db::Session& session, const std::vector<OidPair>& pairs) {
+SequenceCarrier::SequenceCarrier(db::Session& session, const std::vector<OidPair>& pairs) {
   if (pairs.empty()) return;
-  std::string values;
-  for (const Read& read : ReadPairs(session, pairs)) {
-    const SequenceValue value = FurthestOf(read);
-    if (value.value == read.in_value.value && value.called == read.in_value.called) continue;
-    values += (values.empty() ? "(" : ", (") + std::to_string(read.in) + "::oid, " +
-              (value.value == INT64_MIN ? "'" + std::to_string(value.value) + "'::bigint"
-                                        : std::to_string(value.value) + "::bigint") +
-              (value.called ? ", true)" : ", false)");
+  for (const db::Row& row : session
+                                .Query(R"(
+SELECT p.o, p.i, p.i::regclass::text, so.seqincrement, si.seqincrement, si.seqmin, si.seqmax,
+       greatest(so.seqcache, si.seqcache), si.seqcycle
+FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
+JOIN pg_sequence so ON so.seqrelid = p.o
+JOIN pg_sequence si ON si.seqrelid = p.i
+ORDER BY p.i)",
+                                       Arrays(pairs))
+                                .rows) {
+    Pair& pair = pairs_.emplace_back();
+    pair.oids = {static_cast<std::uint32_t>(row[0].AsInteger()),
+                 static_cast<std::uint32_t>(row[1].AsInteger())};
+    pair.in_name = row[2].text;
+    pair.out_increment = row[3].AsInteger();
+    pair.in_increment = row[4].AsInteger();
+    pair.minimum = row[5].AsInteger();
+    pair.maximum = row[6].AsInteger();
+    pair.cache = row[7].AsInteger();
+    pair.cycles = row[8].AsBool();
   }
-  if (values.empty()) return;
-  session.Query("SELECT count(setval(v.s::regclass, v.value, v.called)) FROM (VALUES " + values +
-                ") AS v(s, value, called)");
-}
-
-std::vector<std::string> SequencesThatDoNotFit(db::Session& session,
-                                               const std::vector<OidPair>& pairs) {
-  std::vector<std::string> wrong;
-  if (pairs.empty()) return wrong;
-  for (const Read& read : ReadPairs(session, pairs)) {
+  std::string in = "{";
+  for (const Pair& pair : pairs_) {
+    in += (in.size() > 1 ? "," : "") + std::to_string(pair.oids.in);
+  }
+  const auto values = ReadValues(session, db::Value::Text(in + "}"), nullptr);
+  for (std::size_t i = 0; i < pairs_.size(); ++i) pairs_[i].in_value = values.at(i);
+  const std::vector<Out> out = ReadOut(session);
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
     try {
-      FurthestOf(read);
+      FurthestOf(pairs_[i], out[i]);
     } catch (const Error& error) {
-      wrong.push_back(error.message());
+      misfits_.push_back(error.message());
     }
   }
-  return wrong;
+}
+
+std::vector<SequenceCarrier::Out> SequenceCarrier::ReadOut(db::Session& session) const {
+  std::string oids = "{";
+  for (const Pair& pair : pairs_) {
+    oids += (oids.size() > 1 ? "," : "") + std::to_string(pair.oids.out);
+  }
+  std::vector<std::int64_t> waiters;
+  const auto values = ReadValues(session, db::Value::Text(oids + "}"), &waiters);
+  std::vector<Out> out;
+  for (std::size_t i = 0; i < pairs_.size(); ++i) out.push_back({values.at(i), waiters.at(i)});
+  return out;
+}
+
+SequenceValue SequenceCarrier::FurthestOf(const Pair& pair, const Out& out) {
+  const std::int64_t reserve =
+      out.waiters == 0 ? 0 : (out.waiters + kReserveBesideWaiters) * pair.cache;
+  return Furthest(out.value, pair.out_increment, pair.in_value, pair.in_increment, pair.minimum,
+                  pair.maximum, pair.cycles, reserve, pair.in_name);
+}
+
+void SequenceCarrier::Carry(db::Session& session) const {
+  if (pairs_.empty()) return;
+  const std::vector<Out> out = ReadOut(session);
+  std::string oids = "{";
+  std::string values = "{";
+  std::string called = "{";
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    const Pair& pair = pairs_[i];
+    const SequenceValue value = FurthestOf(pair, out[i]);
+    if (value.value == pair.in_value.value && value.called == pair.in_value.called) continue;
+    const char* comma = oids.size() > 1 ? "," : "";
+    oids += comma + std::to_string(pair.oids.in);
+    values += comma + std::to_string(value.value);
+    called += comma + std::string(value.called ? "t" : "f");
+  }
+  if (oids.size() == 1) return;
+  session.Query(
+      "SELECT count(setval(v.s::regclass, v.value, v.called)) "
+      "FROM unnest($1::oid[], $2::bigint[], $3::boolean[]) AS v(s, value, called)",
+      {db::Value::Text(oids + "}"), db::Value::Text(values + "}"), db::Value::Text(called + "}")});
 }
 
 }  // namespace understudy::table_swap

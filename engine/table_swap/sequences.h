@@ -28,14 +28,43 @@ SequenceValue Furthest(const SequenceValue& out, std::int64_t out_increment,
                        std::int64_t maximum, bool cycles, std::int64_t reserve,
                        const std::string& name);
 
-// Sets every incoming sequence to the furthest of both. REQUIRES: the outgoing ones are locked
-// against nextval in the open transaction (SET SCHEMA has moved them: LOCK TABLE cannot, and does
-// not stop nextval). A client that waits on an outgoing sequence right now will be given its next
-// values after the commit, so these are skipped in the incoming one.
-void CarrySequenceValues(db::Session& session, const std::vector<OidPair>& pairs);
+// The sequences of one exchange. The incoming ones are read when this is made, since nobody calls
+// them; the outgoing ones when their values are carried.
+class SequenceCarrier {
+ public:
+  SequenceCarrier() = default;
+  SequenceCarrier(db::Session& session, const std::vector<OidPair>& pairs);
 
-// The pairs whose value would not fit, by name; before any lock.
-std::vector<std::string> SequencesThatDoNotFit(db::Session& session,
-                                               const std::vector<OidPair>& pairs);
+  // Those whose value would not fit, as sentences.
+  const std::vector<std::string>& misfits() const { return misfits_; }
+
+  // Sets every incoming sequence to the furthest of both. REQUIRES: the outgoing ones are locked
+  // against nextval in the open transaction (SET SCHEMA has moved them: LOCK TABLE cannot, and does
+  // not stop nextval). A client that waits on an outgoing sequence right now will be given its next
+  // values after the commit, so these are skipped in the incoming one.
+  void Carry(db::Session& session) const;
+
+ private:
+  struct Pair {
+    OidPair oids;
+    std::string in_name;
+    std::int64_t out_increment = 1;
+    std::int64_t in_increment = 1;
+    std::int64_t minimum = 1;
+    std::int64_t maximum = 1;
+    std::int64_t cache = 1;
+    bool cycles = false;
+    SequenceValue in_value;
+  };
+  struct Out {
+    SequenceValue value;
+    std::int64_t waiters = 0;
+  };
+  std::vector<Out> ReadOut(db::Session& session) const;
+  static SequenceValue FurthestOf(const Pair& pair, const Out& out);
+
+  std::vector<Pair> pairs_;
+  std::vector<std::string> misfits_;
+};
 
 }  // namespace understudy::table_swap

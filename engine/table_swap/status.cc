@@ -72,7 +72,7 @@ core::StrategyStatus TableSwap::Status() {
     return status;
   }
   status.in_service = OwnerByCatalog(*session, *known.manifest);
-  if (known.capture_installed) {
+  if (known.capture_installed && known.cutover.is_null()) {
     for (const std::int64_t count : capture::Pending(*session, known.captured)) {
       status.pending_writes += count;
     }

@@ -114,10 +114,11 @@ class TableSwap final : public core::Migration {
   std::chrono::milliseconds lock_timeout_;
   SessionPtr sync_session_;  // kept between the steps of one sync
   std::optional<Known> sync_known_;
-  std::string written_at_;     // after the commit of the last replay of this process
+  std::string followed_digest_;             // of the catalog when FollowChanges last found nothing
+  std::string written_at_;                  // after the commit of the last replay of this process
   Json rows_of_replaced_ = Json::object();  // by OID of the new table
-  bool checked_ = false;       // CheckBeforeLocks has passed in this process
-  std::int64_t replayed_ = 0;  // rows, in this process
+  bool checked_ = false;                    // CheckBeforeLocks has passed in this process
+  std::int64_t replayed_ = 0;               // rows, in this process
 };
 
 // The limit on what production may feel of one exchange, from the first lock to the commit. `Spent`
@@ -129,11 +130,18 @@ class LockBudget {
       : session_(session), limit_(limit), started_(SteadyClock::now()) {}
   void Spent(std::string_view stage);
   double milliseconds() const { return MillisecondsSince(started_); }
+  // "locks 12, drain 3, … ms": what took how long.
+  std::string Stages() const;
+  // Runs what is done under the locks. A statement that was ended because nothing was left is told
+  // as Spent() tells it: Error(kConflict, "budget").
+  void Within(const std::function<void()>& work);
 
  private:
   db::Session& session_;
   std::chrono::milliseconds limit_;
   SteadyClock::time_point started_;
+  std::string stages_;
+  double last_ms_ = 0;
 };
 
 // What comes in: hurts nobody, and autovacuum gives way to it.
@@ -142,6 +150,11 @@ void LockIncoming(db::Session& session, const Exchange& exchange);
 void LockOutgoing(db::Session& session, const Exchange& exchange, std::chrono::milliseconds limit);
 // What production may feel: less than the server's deadlock_timeout, unless the file allows more.
 std::chrono::milliseconds StallBudget(db::Session& session, std::chrono::milliseconds lock_timeout);
+
+// Those of `tables` whose log holds anything, or has since it was last vacuumed: of a thousand
+// tables only some are written to in a moment.
+std::vector<capture::CapturedTable> WrittenTo(db::Session& session,
+                                              const std::vector<capture::CapturedTable>& tables);
 
 Json DependentsJson(const std::vector<Dependent>& dependents);
 std::vector<Dependent> DependentsFrom(const Json& json);

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/core/parallel.h"
+#include "engine/table_swap/catalog_digest.h"
 #include "engine/table_swap/swap.h"
 
 // Keeping the shadow in step: the first copy of each preserved table, then its dirty keys.
@@ -26,6 +28,27 @@ std::string ServerTime(db::Session& session) {
 }
 
 }  // namespace
+
+std::vector<capture::CapturedTable> WrittenTo(db::Session& session,
+                                              const std::vector<capture::CapturedTable>& tables) {
+  std::string logs = "{";
+  for (const capture::CapturedTable& table : tables) {
+    logs += (logs.size() > 1 ? "," : "") + std::to_string(table.log);
+  }
+  std::set<capture::Oid> written;
+  for (const db::Row& row :
+       session
+           .Query("SELECT l FROM unnest($1::oid[]) AS l WHERE pg_relation_size(l) > 0",
+                  {db::Value::Text(logs + "}")})
+           .rows) {
+    written.insert(static_cast<capture::Oid>(row[0].AsInteger()));
+  }
+  std::vector<capture::CapturedTable> some;
+  for (const capture::CapturedTable& table : tables) {
+    if (written.contains(table.log)) some.push_back(table);
+  }
+  return some;
+}
 
 void TableSwap::FirstCopies(const Known& known) {
   std::vector<const capture::CapturedTable*> left;
@@ -52,8 +75,8 @@ void TableSwap::FirstCopies(const Known& known) {
     const Json what = {{"table", names[index]}};
     During("copy " + names[index], [&] {
       const std::string sql = capture::InsertSql(*session, table);
-      // READ COMMITTED: the copy is one statement, so one snapshot; and the journal, which is locked
-      // only now, so that other workers copy meanwhile, is read as it is then.
+      // READ COMMITTED: the copy is one statement, so one snapshot; and the journal, which is
+      // locked only now, so that other workers copy meanwhile, is read as it is then.
       db::Transaction transaction(*session, db::Isolation::kReadCommitted);
       const std::int64_t rows = session->Query(sql).affected;
       core::Journal journal(*session, spec_.id);
@@ -107,6 +130,12 @@ void TableSwap::HoldLogWithinLimit(db::Session& session, const Known& known) {
 // What no row trigger has seen: the table is copied again, or, where its columns have changed, the
 // migration must be planned anew.
 void TableSwap::FollowChanges(db::Session& session, Known& known) {
+  std::vector<Movable> watched;
+  for (const Movable& object : known.manifest->old_objects) {
+    if (object.kind == "TABLE") watched.push_back(object);
+  }
+  const std::string digest = CatalogDigest(session, watched);
+  if (digest == followed_digest_) return;  // spares reading all of it
   const catalog::Fingerprint now = catalog::ReadFingerprint(session, Watched(known.captured));
   const auto changes = catalog::CompareFingerprints(known.fingerprint, now);
   for (const catalog::FingerprintChange& change : changes) {
@@ -143,6 +172,7 @@ void TableSwap::FollowChanges(db::Session& session, Known& known) {
     });
     checked_ = false;
   }
+  if (changes.empty()) followed_digest_ = digest;
 }
 
 core::SyncProgress TableSwap::SyncStep(const core::Budget& /*budget*/) {
@@ -161,7 +191,8 @@ core::SyncProgress TableSwap::SyncStep(const core::Budget& /*budget*/) {
     FollowChanges(session, known);
     Json blocked = Json::array();
     bool more = false;
-    for (const capture::CapturedTable& table : known.captured) {
+    const auto written = WrittenTo(session, known.captured);
+    for (const capture::CapturedTable& table : written) {
       context_.ThrowIfStopped();
       const capture::ReplayResult result = ReplayOne(session, table, kEntriesAtOnce);
       more = more || result.more || result.entries >= kEntriesAtOnce / 20;
@@ -187,7 +218,7 @@ core::SyncProgress TableSwap::SyncStep(const core::Budget& /*budget*/) {
     HoldLogWithinLimit(session, known);
     progress.caught_up = !more;
     progress.rows_done = replayed_;
-    for (const std::int64_t count : capture::Pending(session, known.captured, 100000)) {
+    for (const std::int64_t count : capture::Pending(session, written, 100000)) {
       progress.pending_writes += count;
     }
     context_.At("sync.before_commit");
