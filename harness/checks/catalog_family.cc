@@ -7,6 +7,7 @@
 
 #include "harness/checks/facts.h"
 #include "harness/checks/findings.h"
+#include "harness/checks/hot_copies.h"
 #include "harness/checks/probes.h"
 #include "harness/checks/standard.h"
 #include "harness/checks/swaps.h"
@@ -51,6 +52,7 @@ struct Pair {
   Snapshot before;  // of a swap's target: what its document promises
   Snapshot after;
   std::map<std::string, std::string> tolerated;  // PATH#property → another value that is right
+  bool exact = false;  // `before` is the whole truth: what is more than it fails too
 };
 
 class Family final : public Check {
@@ -126,8 +128,21 @@ class Family final : public Check {
       return pairs;
     }
     const Swaps swaps(evidence);
+    const HotCopies copies(evidence);
     for (const std::string& database : DatabaseNames(evidence)) {
       if (swaps.IsSource(database)) continue;  // the business of source-unchanged
+      if (const HotCopy* copy = copies.OfTarget(database)) {
+        if (!copy->in_service()) continue;
+        auto expected = copies.ExpectedCatalog(*copy, names->after);
+        const auto made = evidence.Snapshot(names->after, database);
+        if (!expected || !made) {
+          findings.Unknown("what the new schema promises of database " + database +
+                           " is not known");
+          continue;
+        }
+        pairs.push_back({database, std::move(*expected), Snapshot::FromJson(*made), {}, true});
+        continue;
+      }
       const auto before = evidence.Snapshot(names->before, database);
       const auto after = evidence.Snapshot(names->after, database);
       if (!before || !after) {
@@ -135,7 +150,7 @@ class Family final : public Check {
                                      before ? names->after : names->before));
         continue;
       }
-      Pair pair{database, Snapshot::FromJson(*before), Snapshot::FromJson(*after), {}};
+      Pair pair{database, Snapshot::FromJson(*before), Snapshot::FromJson(*after), {}, false};
       if (auto expected = swaps.ExpectedCatalog(database, names->before, names->after)) {
         pair.before = std::move(expected->catalog);
         pair.tolerated = std::move(expected->tolerated);
@@ -198,6 +213,8 @@ class Family final : public Check {
                           {"was", change.left},        {"is", change.right}};
     if (change.severity == Severity::kWorse) {
       findings.Fail(line, example);
+    } else if (pair.exact) {
+      findings.Fail(line + ", and the new schema says otherwise", example);
     } else if (only_expected) {
       findings.Fail(line + ", which is neither allowed nor expected", example);
     } else {

@@ -7,6 +7,7 @@
 #include "harness/checks/facts.h"
 #include "harness/checks/faults.h"
 #include "harness/checks/findings.h"
+#include "harness/checks/hot_copies.h"
 #include "harness/checks/standard.h"
 
 namespace understudy::harness {
@@ -29,6 +30,8 @@ class Errors final : public Check {
     const auto allow = Strings(options, "allow");
     const double most = NumberAt(options, "max", 0);
     const Explanations explanations(evidence);
+    const HotCopies copies(evidence);
+    std::int64_t drained = 0;
     const auto phases = PhasesOf(evidence);
 
     struct Sort {
@@ -53,6 +56,10 @@ class Errors final : public Check {
             const bool unknown = row[5].text == "unknown";
             if (explanations.Explains(state, unknown, span)) {
               ++explained;
+              return;
+            }
+            if (copies.IsDrained(row[2].TextOr(""), span, row[7].TextOr(""))) {
+              ++drained;
               return;
             }
             if (std::find(allow.begin(), allow.end(), state) != allow.end()) {
@@ -86,6 +93,10 @@ class Errors final : public Check {
         findings.Note(fmt::format("{} ×: {}", sort->count, sort->line));
     }
     if (explained > 0) findings.Note(fmt::format("{} explained by faults", explained));
+    if (drained > 0) {
+      findings.Note(
+          fmt::format("{} refused while the hot copy drained, and told to retry", drained));
+    }
     if (allowed > 0) findings.Note(fmt::format("{} allowed by their code", allowed));
     for (const Event* event : EventsWith(evidence, "workload", "status", "died")) {
       findings.Unknown(fmt::format("workload {} ({}) died: {}", TextAt(event->data, "index"),

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "harness/checks/facts.h"
+#include "harness/checks/hot_copies.h"
 #include "harness/checks/probes.h"
 #include "harness/checks/standard.h"
 #include "harness/snapshot/snapshot.h"
@@ -13,10 +14,18 @@
 namespace understudy::harness {
 namespace {
 
-// The hot copy's marks stay: applications read them.
-bool MayStay(const std::string& path) {
-  return path.find("_migration_status") != std::string::npos ||
-         path.find("_schema_identity") != std::string::npos;
+// What a hot copy in service leaves: in the new file its marks, which applications read; in the old
+// one the triggers that refuse writes, so that a straggler does not write into a dead file.
+bool MayStay(const HotCopies& copies, const std::string& database, const CatalogObject& object) {
+  const auto speaks_of = [&](const char* name) {
+    return object.path.find(name) != std::string::npos;
+  };
+  if (const HotCopy* copy = copies.OfTarget(database); copy != nullptr && copy->in_service()) {
+    return speaks_of("_migration_status") || speaks_of("_schema_identity");
+  }
+  const HotCopy* copy = copies.OfSource(database);
+  return copy != nullptr && copy->in_service() && object.kind == "trigger" &&
+         speaks_of("_understudy_refuse_");
 }
 
 class Leftovers final : public Check {
@@ -32,6 +41,7 @@ class Leftovers final : public Check {
     Findings findings;
     const auto count = JudgeProbes(evidence, id(), findings);
     const auto cleaned = LastCleaning(evidence);
+    const HotCopies copies(evidence);
     std::set<std::string> databases;
     for (const Event* event : evidence.OfKind("snapshot")) {
       const std::string name = TextAt(event->data, "name");
@@ -41,7 +51,7 @@ class Leftovers final : public Check {
       if (!content) continue;
       databases.insert(database);
       for (const CatalogObject& object : Snapshot::FromJson(*content).objects) {
-        if (!IsOurs(object.path) || MayStay(object.path)) continue;
+        if (!IsOurs(object.path) || MayStay(copies, database, object)) continue;
         findings.Fail(fmt::format("{} of database {} was left behind", object.path, database));
       }
       findings.Judged();

@@ -45,7 +45,9 @@ CompareOptions RowsOptionsOf(const Rehearsal& rehearsal) {
   const Json rows = RowsOptions(rehearsal);
   CompareOptions options;
   options.common_columns = true;
-  options.exclude = {"understudy*.*", "main._understudy*", "main.sqlite_sequence"};
+  options.exclude = {"understudy*.*", "main._understudy*", "main.sqlite_sequence",
+                     // a hot copy's marks: `leftovers` judges them
+                     "main._migration_*", "main._id_mapping", "main._schema_identity"};
   // What the migration tools write down about themselves is theirs to change.
   for (const std::string_view table : kToolTables) options.exclude.emplace_back(table);
   options.stop = rehearsal.options.stop;
@@ -214,8 +216,8 @@ std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& o) {
   return failures;
 }
 
-void CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps) {
-  if (rehearsal.snapshot_names().size() < 2) return;
+std::string CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps) {
+  if (rehearsal.snapshot_names().size() < 2) return "";
   // `before` and `after` where a scenario has them, else its first and its last.
   std::string first = rehearsal.snapshot_names().front();
   std::string last = rehearsal.snapshot_names().back();
@@ -233,7 +235,7 @@ void CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps) {
     Lease* left = rehearsal.Held(first, database.name);
     Lease* right = rehearsal.Held(last, database.name);
     rehearsal.ThrowIfStopped();
-    if (swaps.IsSource(database.name)) continue;
+    if (swaps.IsSource(database.name) || database.made_by_migration) continue;
     if (swaps.IsTarget(database.name)) {
       CompareTarget(rehearsal, swaps, database.name, first, last);
       continue;
@@ -245,6 +247,7 @@ void CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps) {
     CompareAndTell(rehearsal, "rows", first + ":" + database.name, last + ":" + database.name,
                    left->endpoint(), right->endpoint(), database.name, true);
   }
+  return last;
 }
 
 void CompareRollback(Rehearsal& rehearsal, const Evidence& evidence) {

@@ -16,8 +16,10 @@ std::vector<std::string> CompareStep(Rehearsal& rehearsal, const Json& options);
 
 // What the check `rows` judges: the first snapshot against the last, of every database that has
 // both, without the rows that a ledgered client wrote.
-// A table swap's source is left to `source-unchanged`, its target is compared with both sides.
-void CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps);
+// A table swap's source is left to `source-unchanged`, its target is compared with both sides; what
+// a hot copy makes is left to HotCopied. Gives the name of the last snapshot, "" for fewer than
+// two.
+std::string CompareFirstWithLast(Rehearsal& rehearsal, const Swaps& swaps);
 
 // How the rows before and after are compared: the scenario's `rows.map` and `rows.allow`; without
 // what the engine and migration tools write down for themselves.

@@ -8,6 +8,6 @@ namespace understudy::harness {
 // into every table, every constraint violated on purpose, declared keys counted for orphans,
 // sequences against their columns, the migration run once more (`idempotent`), down and up again
 // (`up-down-up`). Each finding is a `probe` event; nothing here touches the databases themselves.
-void ProbeCopies(Rehearsal& rehearsal);
+void ProbeCopies(Rehearsal& rehearsal, const std::map<std::string, std::string>& not_served);
 
 }  // namespace understudy::harness

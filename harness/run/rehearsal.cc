@@ -110,9 +110,12 @@ void Rehearsal::TakeSnapshot(const std::string& name, const std::vector<std::str
     ThrowIfStopped();
     const auto started = SteadyClock::now();
     Lease& lease = Database(database);
+    // What a migration has not made yet, or has taken away again, is an empty database.
+    const std::unique_ptr<Lease> nothing = lease.IsThere() ? nullptr : lease.Clone(name);
+    Lease& there = nothing ? *nothing : lease;
     Snapshot snapshot = During("snapshot '" + name + "' of '" + database + "'", [&] {
       const auto session =
-          db::Connect(lease.endpoint(), {.application_name = "understudy-snapshot"});
+          db::Connect(there.endpoint(), {.application_name = "understudy-snapshot"});
       return TakeCatalog(*session);
     });
     std::unique_ptr<Lease> copy;
@@ -123,7 +126,7 @@ void Rehearsal::TakeSnapshot(const std::string& name, const std::vector<std::str
       why_not = error.what();
     }
     // The copy is at rest: digests of it are those of the moment.
-    DigestTables(copy ? copy->endpoint() : lease.endpoint(), 2, snapshot);
+    DigestTables(copy ? copy->endpoint() : there.endpoint(), 2, snapshot);
     if (!copy) {
       evidence.Add("log", {{"level", "info"},
                            {"text", "snapshot " + name + " of " + database +
@@ -197,6 +200,7 @@ void Rehearsal::StartObservers() {
     return migration.second.value("strategy", "") == "command";
   });
   for (const auto& [name, lease] : leases_) {
+    if (!lease->IsThere()) continue;  // an SQLite file, of which the observer sees little anyway
     ObserverOptions observe{.database = name, .endpoint = lease->endpoint()};
     if (by_command) {
       observe.is_engine = [](int, const std::string& application) {

@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "harness/run/comparisons.h"
+#include "harness/run/hot_copied.h"
 #include "harness/run/probes.h"
 #include "harness/run/rehearsal.h"
 #include "harness/run/steps.h"
@@ -27,14 +28,16 @@ void TellScenario(const Scenario& scenario, const RunOptions& options, EvidenceW
 void TellDatabases(Rehearsal& rehearsal) {
   for (const DatabaseSpec& spec : rehearsal.scenario.databases) {
     Lease& lease = rehearsal.Database(spec.name);
-    const auto session = db::Connect(lease.endpoint(), {.application_name = "understudy-runner"});
     const bool postgres = spec.engine == "postgres";
-    const std::int64_t bytes =
-        session
-            ->Scalar(postgres ? "SELECT pg_database_size(current_database())"
-                              : "SELECT (SELECT page_count FROM pragma_page_count()) * "
-                                "(SELECT page_size FROM pragma_page_size())")
-            .AsInteger();
+    const auto size = [&] {
+      const auto session = db::Connect(lease.endpoint(), {.application_name = "understudy-runner"});
+      return session
+          ->Scalar(postgres ? "SELECT pg_database_size(current_database())"
+                            : "SELECT (SELECT page_count FROM pragma_page_count()) * "
+                              "(SELECT page_size FROM pragma_page_size())")
+          .AsInteger();
+    };
+    const std::int64_t bytes = lease.IsThere() ? size() : 0;
     rehearsal.evidence.Add("database", {{"name", spec.name},
                                         {"engine", spec.engine},
                                         {"version", lease.version()},
@@ -48,9 +51,14 @@ void TellDatabases(Rehearsal& rehearsal) {
 void TellEnd(Rehearsal& rehearsal) {
   for (const DatabaseSpec& spec : rehearsal.scenario.databases) {
     const auto started = SteadyClock::now();
-    const auto session = db::Connect(rehearsal.Database(spec.name).endpoint(),
-                                     {.application_name = "understudy-snapshot"});
-    StoreSnapshot(rehearsal.evidence.folder(), "$end", spec.name, TakeCatalog(*session).ToJson());
+    Lease& lease = rehearsal.Database(spec.name);
+    const auto take = [&] {
+      const auto session =
+          db::Connect(lease.endpoint(), {.application_name = "understudy-snapshot"});
+      return TakeCatalog(*session);
+    };
+    StoreSnapshot(rehearsal.evidence.folder(), "$end", spec.name,
+                  (lease.IsThere() ? take() : Snapshot{}).ToJson());
     rehearsal.evidence.Add("snapshot", {{"name", "$end"},
                                         {"database", spec.name},
                                         {"rows", nullptr},
@@ -70,17 +78,22 @@ void Examine(Rehearsal& rehearsal) {
   }
   rehearsal.ledger.Flush();
   TellEnd(rehearsal);
-  Observe(rehearsal.Actors(), map);
   const Evidence evidence = Evidence::Read(rehearsal.evidence.folder());  // what was told so far
+  const HotCopies hot_copies(evidence);
+  HotCopied hot_copied(rehearsal, hot_copies);
+  const ActorContext where = hot_copied.WhereToLook();
+  Observe(where, map);
   const Swaps swaps(evidence);
-  CompareFirstWithLast(rehearsal, swaps);
+  const std::string last = CompareFirstWithLast(rehearsal, swaps);
+  if (!last.empty()) hot_copied.CompareTargets(last);
   CompareRollback(rehearsal, evidence);
   if (!swaps.empty()) {
     CompareSources(rehearsal, evidence, swaps);
     ProbeMoved(rehearsal, evidence, swaps);
     ProbeLeftovers(rehearsal, swaps);
   }
-  ProbeCopies(rehearsal);
+  hot_copied.ProbeLeftovers(evidence);
+  ProbeCopies(rehearsal, hot_copied.NotServed());
 }
 
 }  // namespace

@@ -156,6 +156,7 @@ class Rules {
       for (const char* role : {"on", "source", "target"}) {
         if (migration.contains(role)) DatabaseName(migration[role], pointer + "/" + role);
       }
+      if (strategy == "hot-copy" && !migration.contains("dir")) HotCopy(migration, pointer);
       if (strategy == "hot-copy" && migration.contains("dir")) {
         for (const char* other : {"source", "schema", "target"}) {
           if (migration.contains(other)) {
@@ -168,6 +169,28 @@ class Rules {
     if (!document_.contains("migrations")) return;
     for (const auto& [name, migration] : document_["migrations"].items()) {
       one(migration, PointerTo("/migrations", name));
+    }
+  }
+
+  // A rehearsal knows both files by name, and the migration makes the new one.
+  void HotCopy(const Json& migration, const std::string& pointer) const {
+    for (const char* role : {"source", "target"}) {
+      if (!migration.contains(role) || migration[role].is_null()) {
+        FailAt(where_, pointer,
+               std::string("a rehearsed hot copy needs '") + role + "': one of the databases");
+      }
+      const std::string name = migration[role].get<std::string>();
+      const Json& database = document_["databases"][name];
+      if (database["engine"] != "sqlite") {
+        FailAt(where_, pointer + "/" + role, "'" + name + "' is not sqlite; a hot copy's must be");
+      }
+      if (std::string_view(role) == "source") continue;
+      const bool filled = (database.contains("fixture") && !database["fixture"].empty()) ||
+                          (database.contains("from") && !database["from"].is_null());
+      if (filled) {
+        FailAt(where_, PointerTo("/databases", name),
+               "the hot copy makes this database: it has neither 'fixture' nor 'from'");
+      }
     }
   }
 

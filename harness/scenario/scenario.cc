@@ -104,6 +104,12 @@ Scenario Build(Json document, const fs::path& file, const Overrides& overrides) 
     scenario.databases.push_back(DatabaseOf(name, database, scenario, overrides));
   }
   scenario.migrations = MigrationsOf(plain);
+  for (const auto& [name, migration] : scenario.migrations) {
+    if (migration.value("strategy", "") != "hot-copy") continue;
+    for (DatabaseSpec& database : scenario.databases) {
+      database.made_by_migration |= database.name == migration.value("target", "");
+    }
+  }
   for (std::size_t i = 0; i < plain["workload"].size(); ++i) {
     const Json& json = plain["workload"][i];
     WorkloadSpec spec;

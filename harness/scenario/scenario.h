@@ -24,9 +24,10 @@ struct DatabaseSpec {
   std::optional<std::string> from;      // a dump or an endpoint to copy
   std::optional<std::string> endpoint;  // of an external one
   Json settings = Json::object();
-  std::uint64_t seed = 1;       // the scenario's
-  double scale = 1;             // --scale: multiplies each generated fixture's
-  bool may_be_changed = false;  // --yes-this-database-may-be-changed
+  std::uint64_t seed = 1;          // the scenario's
+  double scale = 1;                // --scale: multiplies each generated fixture's
+  bool may_be_changed = false;     // --yes-this-database-may-be-changed
+  bool made_by_migration = false;  // the target of a hot copy: there is no file at the start
 };
 
 struct WorkloadSpec {

@@ -105,6 +105,12 @@ FixtureContext ContextFor(const DatabaseSpec& spec, const ProvisionOptions& opti
   return context;
 }
 
+bool Lease::IsThere() const {
+  std::error_code ignored;
+  return endpoint().engine() != db::Engine::kSqlite ||
+         std::filesystem::exists(endpoint().file(), ignored);
+}
+
 std::unique_ptr<Lease> Provision(const DatabaseSpec& spec, const ProvisionOptions& options) {
   return During("database " + spec.name, [&]() -> std::unique_ptr<Lease> {
     if (spec.version && *spec.version < db::kOldestMajor) {

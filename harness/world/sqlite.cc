@@ -16,12 +16,21 @@ namespace {
 
 constexpr std::size_t kKeptFiles = 24;
 
+// An empty file is a database once it has been written.
+void MakeEmpty(const fs::path& file) {
+  db::SessionOptions create;
+  create.create = true;
+  db::Connect(db::Endpoint::Sqlite(file), create)->Execute("PRAGMA user_version = 0");
+}
+
 class SqliteLease final : public Lease {
  public:
   SqliteLease(std::shared_ptr<OwnedFolder> folder, const fs::path& file)
       : folder_(std::move(folder)),
         endpoint_(db::Endpoint::Sqlite(file)),
-        version_(db::Connect(endpoint_)->Server().version_text) {}
+        version_(db::Connect(db::Endpoint::Sqlite(":memory:"), {.create = true})
+                     ->Server()
+                     .version_text) {}
   ~SqliteLease() override {
     std::error_code ignored;
     if (kept_) return;
@@ -46,7 +55,12 @@ class SqliteLease final : public Lease {
     }
     const fs::path file =
         folder_->path() / (name.substr(0, 60) + "-" + std::to_string(++count) + ".db");
-    db::CopySqliteFile(endpoint_.file(), file);
+    std::error_code ignored;
+    if (fs::exists(endpoint_.file(), ignored)) {
+      db::CopySqliteFile(endpoint_.file(), file);
+    } else {  // not made yet, or gone again: an empty database has the same in it
+      MakeEmpty(file);
+    }
     return std::make_unique<SqliteLease>(folder_, file);
   }
 
@@ -134,6 +148,13 @@ std::unique_ptr<Lease> ProvisionSqlite(const DatabaseSpec& spec, const Provision
   }
   const auto folder = std::make_shared<OwnedFolder>("sqlite", options.run_id);
   const fs::path file = folder->path() / (spec.name + ".db");
+  if (spec.made_by_migration) {
+    if (!spec.settings.empty()) {
+      throw Error(ErrorKind::kInvalidSpec,
+                  "settings: the hot copy makes this database; it follows its source");
+    }
+    return std::make_unique<SqliteLease>(folder, file);  // a place, and nothing there
+  }
   const std::string key = IsEmpty(spec) ? "" : ContentKey(spec, spec.settings.dump());
   if (key.empty()) {
     MakeFile(spec, file, options);

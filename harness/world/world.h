@@ -19,14 +19,17 @@ class Power {
   virtual void Restart(const std::string& how) = 0;  // fast | immediate | kill
 };
 
-// One database of a world. Its destructor gives everything back (never throws).
+// One database of a world. Its destructor gives everything back (never throws). The target of a hot
+// copy is a place where nothing is: the migration makes the file, and a reset takes it away again.
 class Lease {
  public:
   virtual ~Lease() = default;
   virtual const db::Endpoint& endpoint() const = 0;
   virtual std::string provision() const = 0;  // local | docker | sqlite | external
   virtual std::string version() const = 0;    // "15.18"
-  // A second database on the same server with the same content, for held snapshots and probes.
+  // Whether there is anything at the endpoint: see above.
+  bool IsThere() const;
+  // A second database on the same server with the same content (empty where nothing is), for held snapshots and probes.
   // REQUIRES: nobody else is connected (PostgreSQL). Error(kConflict) when somebody is,
   // Error(kUnsupported) when this lease cannot (external), with the reason.
   virtual std::unique_ptr<Lease> Clone(const std::string& label) = 0;
