@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 
 #include "harness/cli/program.h"
@@ -9,11 +10,14 @@
 namespace understudy::cli {
 namespace {
 
-bool Any(const Json& items, const std::string& kind) {
-  for (const Json& item : items) {
-    if (item["kind"] == kind && item["available"] == true) return true;
-  }
-  return false;
+// Whether what UNDERSTUDY_REQUIRE calls `name` is here: the two services, or an item by its name.
+bool Has(const Json& items, const std::string& name) {
+  return std::ranges::any_of(items, [&](const Json& item) {
+    if (item["available"] != true) return false;
+    if (name == "docker") return item["kind"] == "container-engine";
+    if (name == "postgres") return item["kind"] == "server" && item["name"] == "postgresql";
+    return item["name"] == name;
+  });
 }
 
 std::string TextOf(const Json& value) {
@@ -24,8 +28,9 @@ std::string TextOf(const Json& value) {
 int Doctor(const Program& program) {
   const Json items = harness::Inspect();
   std::vector<std::string> missing;
-  if (Required("postgres") && !Any(items, "server")) missing.emplace_back("postgres");
-  if (Required("docker") && !Any(items, "container-engine")) missing.emplace_back("docker");
+  for (const std::string& name : Required()) {
+    if (!Has(items, name)) missing.push_back(name);
+  }
   const bool ok = missing.empty();
   if (program.json) {
     std::cout << ToText({{"format", "understudy-doctor/1"}, {"ok", ok}, {"items", items}});

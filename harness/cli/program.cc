@@ -34,10 +34,23 @@ bool Colour(int fd) {
   return ::isatty(fd) == 1 && (no_color == nullptr || *no_color == '\0');
 }
 
-bool Required(const std::string& what) {
+std::vector<std::string> Required() {
   const char* all = std::getenv("UNDERSTUDY_REQUIRE");
-  return all != nullptr &&
-         ("," + std::string(all) + ",").find("," + what + ",") != std::string::npos;
+  std::vector<std::string> names(1);
+  for (const char* c = all == nullptr ? "" : all; *c != '\0'; ++c) {
+    if (*c == ',') {
+      names.emplace_back();
+    } else if (*c != ' ') {
+      names.back() += *c;
+    }
+  }
+  std::erase(names, "");
+  return names;
+}
+
+bool Required(const std::string& what) {
+  const std::vector<std::string> names = Required();
+  return std::ranges::find(names, what) != names.end();
 }
 
 Json ToolFacts() { return {{"name", "understudy"}, {"version", kVersion}, {"commit", kCommit}}; }

@@ -72,7 +72,8 @@ bool Interrupted();
 // Whether stdout (1) or stderr (2) is a terminal that takes colours: NO_COLOR is not set.
 bool Colour(int fd);
 
-// The comma-separated names of UNDERSTUDY_REQUIRE.
+// The comma-separated names of UNDERSTUDY_REQUIRE; whether one is among them.
+std::vector<std::string> Required();
 bool Required(const std::string& what);
 
 // {"name", "version", "commit"} and {"os", "cpus", "memory_bytes"} for reports.

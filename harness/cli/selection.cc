@@ -17,8 +17,10 @@ std::pair<std::size_t, std::size_t> ParseShard(const std::string& text) {
   std::size_t index = 0;
   std::size_t count = 0;
   if (slash != std::string::npos) {
-    std::from_chars(text.data(), text.data() + slash, index);
-    std::from_chars(text.data() + slash + 1, text.data() + text.size(), count);
+    const char* end = text.data() + text.size();
+    const char* middle = text.data() + slash;
+    if (std::from_chars(text.data(), middle, index).ptr != middle) index = 0;
+    if (std::from_chars(middle + 1, end, count).ptr != end) count = 0;
   }
   if (index < 1 || count < 1 || index > count) {
     throw UsageError("--shard " + text + ": I/N is needed, 1 <= I <= N, such as 2/4");

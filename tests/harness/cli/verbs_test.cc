@@ -130,6 +130,10 @@ TEST_F(Verbs, WrongUsageIs64) {
   EXPECT_EQ(Understudy({"plan", Path(), "--set", "sed=1"}).exit_status, 64);
   EXPECT_EQ(Understudy({"plan", Path(), "--set", "no-equals"}).exit_status, 64);
   EXPECT_EQ(Understudy({"schema", "everything"}).exit_status, 64);
+  for (const char* shard : {"0/2", "3/2", "1", "1/2x", "x1/2", "1/-2", ""}) {
+    const int expected = *shard == '\0' ? 0 : 64;  // "" is as if it were not given
+    EXPECT_EQ(Understudy({"list", Path(), "--shard", shard}).exit_status, expected) << shard;
+  }
 }
 
 TEST_F(Verbs, SchemasArePrintedAsTheyAre) {
@@ -173,6 +177,18 @@ TEST_F(Verbs, DoctorSaysWhatIsThereAndRefusesWhereARequiredThingIsMissing) {
                   .environment = {{"PATH", "/nowhere"}, {"UNDERSTUDY_REQUIRE", "docker"}}});
   EXPECT_EQ(without.exit_status, 69);
   EXPECT_THAT(without.err, HasSubstr("UNDERSTUDY_REQUIRE names docker, and it is missing"));
+  // SQLite is a server that is always there; it is not the one that "postgres" asks for.
+  bool postgres = false;
+  for (const Json& item : doctor["items"]) {
+    postgres = postgres || (item["name"] == "postgresql" && item["available"] == true);
+  }
+  const std::pair<const char*, bool> names[] = {
+      {"postgres", postgres}, {"sqlite, postgres", postgres}, {"sqlite", true}, {"oracle", false}};
+  for (const auto& [name, there] : names) {
+    const Outcome asked =
+        RunCommand({.argv = {kProgram, "doctor"}, .environment = {{"UNDERSTUDY_REQUIRE", name}}});
+    EXPECT_EQ(asked.exit_status, there ? 0 : 69) << name;
+  }
 }
 
 TEST_F(Verbs, CleanPrintsItsJson) {
