@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "engine/base/error.h"
+#include "engine/db/identifier.h"
 #include "harness/cli/program.h"
 #include "harness/compare/compare.h"
 #include "harness/compare/digest.h"
@@ -89,6 +90,39 @@ Comparison CompareTheRows(const Subject& left, const Subject& right,
     return snapshot;
   };
   return harness::CompareDigests(digests(left), digests(right), options);
+}
+
+bool MatchesOne(const std::vector<std::string>& globs, const db::TableName& name) {
+  return std::ranges::any_of(globs, [&](const std::string& glob) {
+    return db::MatchesGlob(name.Display(), glob) || db::MatchesGlob(name.name, glob);
+  });
+}
+
+// The table that a catalog object stands for or is a part of; none: a function, a view, a schema.
+std::optional<db::TableName> TableOf(const harness::CatalogObject& object) {
+  const auto colon = object.path.find(':');
+  if (const auto it = object.properties.find("table"); it != object.properties.end()) {
+    const std::vector<std::string> parts = db::ParseDottedName(it->second, false);
+    if (parts.size() == 2) return db::TableName{parts[0], parts[1]};
+  }
+  const std::vector<std::string> parts = db::ParseDottedName(object.path.substr(colon + 1), false);
+  const bool itself = object.kind == "table" || object.kind == "foreign-table";
+  const bool part = object.kind == "column" || object.kind == "constraint" ||
+                    object.kind == "trigger" || object.kind == "policy" || object.kind == "rule";
+  if ((itself && parts.size() == 2) || (part && parts.size() == 3)) {
+    return db::TableName{parts[0], parts[1]};
+  }
+  return std::nullopt;
+}
+
+// --table and --exclude choose what is compared of the catalog as they choose whose rows are.
+void KeepAsked(Snapshot& catalog, const CompareArguments& arguments) {
+  std::erase_if(catalog.objects, [&](const harness::CatalogObject& object) {
+    const std::optional<db::TableName> table = TableOf(object);
+    if (!table) return !arguments.tables.empty();
+    return (!arguments.tables.empty() && !MatchesOne(arguments.tables, *table)) ||
+           MatchesOne(arguments.exclude, *table);
+  });
 }
 
 // A typed value without what it holds: how long it is.
@@ -207,14 +241,24 @@ int CompareCommand(const CompareArguments& arguments, std::ostream& out) {
     different = rows.result == CompareResult::kDifferent;
     unknown = rows.result == CompareResult::kUnknown;
     not_checked = rows.not_checked;
+    if (options.second_digest && (left.stored || right.stored)) {
+      not_checked.push_back(
+          {{"what", "second digest"}, {"why", "a stored snapshot holds one digest only"}});
+    }
     if (rows.tables.empty()) not_checked.push_back({{"what", "rows"}, {"why", "no table"}});
   } else {
     not_checked.push_back({{"what", "rows"}, {"why", "--catalog-only"}});
   }
   Json catalog = Json::array();
   if (!arguments.rows_only) {
-    const Snapshot left_catalog = Catalog(left);
-    const Snapshot right_catalog = Catalog(right);
+    Snapshot left_catalog = Catalog(left);
+    Snapshot right_catalog = Catalog(right);
+    KeepAsked(left_catalog, arguments);
+    KeepAsked(right_catalog, arguments);
+    if (!arguments.tables.empty()) {
+      not_checked.push_back(
+          {{"what", "catalog objects that are no part of one table"}, {"why", "--table"}});
+    }
     if (left_catalog.engine != right_catalog.engine) {
       not_checked.push_back(
           {{"what", "catalog"},
@@ -286,9 +330,11 @@ void AddCompare(CLI::App& app, Program& program) {
       ->required();
   verb->add_option("RIGHT", arguments->right, "The same")->required();
   verb->add_option("--table", arguments->tables, "Only tables that match GLOB (repeatable)")
-      ->type_name("GLOB");
+      ->type_name("GLOB")
+      ->allow_extra_args(false);
   verb->add_option("--exclude", arguments->exclude, "Not the tables that match GLOB (repeatable)")
-      ->type_name("GLOB");
+      ->type_name("GLOB")
+      ->allow_extra_args(false);
   verb->add_option("--examples", arguments->examples, "Differing rows to show per table")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -14,6 +14,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/redact.h"
+#include "engine/db/endpoint.h"
 #include "harness/cli/progress.h"
 #include "harness/cli/scripts.h"
 #include "harness/run/judge.h"
@@ -23,43 +24,6 @@
 namespace understudy::cli {
 namespace fs = std::filesystem;
 namespace {
-
-// A fresh folder for this run. With --out it must be absent or empty; else it is named by the time
-// and `latest` points to it.
-fs::path MakeRunFolder(const RunSettings& settings) {
-  std::error_code failed;
-  if (settings.out) {
-    if (fs::exists(*settings.out) &&
-        (!fs::is_directory(*settings.out) || !fs::is_empty(*settings.out))) {
-      throw UsageError("--out " + settings.out->string() +
-                       ": the folder is not empty; name one that is absent or empty");
-    }
-    fs::create_directories(*settings.out, failed);
-    if (failed) {
-      throw Error(ErrorKind::kEnvironment,
-                  "cannot make " + settings.out->string() + ": " + failed.message());
-    }
-    return fs::absolute(*settings.out);
-  }
-  const char* variable = std::getenv("UNDERSTUDY_OUT");
-  const fs::path parent =
-      fs::absolute(variable != nullptr && *variable != '\0' ? variable : "understudy-out");
-  fs::create_directories(parent, failed);
-  const std::string name = UtcFolderName(std::chrono::system_clock::now());
-  for (int i = 1; i < 1000; ++i) {
-    const fs::path folder = parent / (i == 1 ? name : name + "-" + std::to_string(i));
-    if (fs::create_directory(folder, failed)) {
-      const fs::path link = parent / ("latest." + std::to_string(::getpid()));
-      fs::create_directory_symlink(folder.filename(), link, failed);
-      fs::rename(link, parent / "latest", failed);
-      return folder;
-    }
-  }
-  throw Error(ErrorKind::kEnvironment,
-              "cannot make a folder in " + parent.string() + ": " + failed.message() +
-                  "; set UNDERSTUDY_OUT",
-              failed == std::errc::no_space_on_device ? "ENOSPC" : "");
-}
 
 // As a shell takes it for one word: the command is there to be pasted.
 std::string Word(const std::string& text) {
@@ -82,7 +46,8 @@ std::string CommandFor(const Program& program, const harness::Scenario& scenario
         i + 1 < program.arguments.size()) {
       command += " " + argument + " " + Word(program.arguments[++i]);
     } else if (argument.rfind("--set=", 0) == 0 || argument.rfind("--pg=", 0) == 0 ||
-               argument.rfind("--provision=", 0) == 0 || argument.rfind("--scale=", 0) == 0) {
+               argument.rfind("--provision=", 0) == 0 || argument.rfind("--scale=", 0) == 0 ||
+               argument == "--yes-this-database-may-be-changed") {
       command += " " + Word(argument);
     }
   }
@@ -99,10 +64,13 @@ int ExitOfFailure(const Error& failure, const harness::Scenario& scenario,
     case ErrorKind::kInternal:
       return kBug;
     case ErrorKind::kUnavailable:
+    case ErrorKind::kUnsupported:
     case ErrorKind::kEnvironment: {
       bool by_name = settings.provision_by_name && *settings.provision_by_name != "auto";
       for (const harness::DatabaseSpec& database : scenario.databases) {
         by_name = by_name || database.provision == "external";
+        by_name = by_name || (failure.kind() != ErrorKind::kEnvironment && database.from &&
+                              db::Endpoint::LooksLikeOne(*database.from));
         by_name = by_name || (database.engine == "postgres" && Required("postgres"));
         by_name = by_name || (database.provision == "docker" && Required("docker"));
       }
@@ -141,11 +109,46 @@ reports::ScenarioReport NotRun(const Task& task) {
 
 }  // namespace
 
+fs::path MakeRunFolder(const RunSettings& settings) {
+  std::error_code failed;
+  if (settings.out) {
+    if (fs::exists(*settings.out) &&
+        (!fs::is_directory(*settings.out) || !fs::is_empty(*settings.out))) {
+      throw UsageError("--out " + settings.out->string() +
+                       ": the folder is not empty; name one that is absent or empty");
+    }
+    fs::create_directories(*settings.out, failed);
+    if (failed) {
+      throw Error(ErrorKind::kEnvironment,
+                  "cannot make " + settings.out->string() + ": " + failed.message());
+    }
+    return fs::absolute(*settings.out);
+  }
+  const char* variable = std::getenv("UNDERSTUDY_OUT");
+  const fs::path parent =
+      fs::absolute(variable != nullptr && *variable != '\0' ? variable : "understudy-out");
+  fs::create_directories(parent, failed);
+  const std::string name = UtcFolderName(std::chrono::system_clock::now());
+  for (int i = 1; i < 1000; ++i) {
+    const fs::path folder = parent / (i == 1 ? name : name + "-" + std::to_string(i));
+    if (fs::create_directory(folder, failed)) {
+      const fs::path link = parent / ("latest." + std::to_string(::getpid()));
+      fs::create_directory_symlink(folder.filename(), link, failed);
+      fs::rename(link, parent / "latest", failed);
+      return folder;
+    }
+  }
+  throw Error(ErrorKind::kEnvironment,
+              "cannot make a folder in " + parent.string() + ": " + failed.message() +
+                  "; set UNDERSTUDY_OUT",
+              failed == std::errc::no_space_on_device ? "ENOSPC" : "");
+}
+
 RunDone RunScenarios(const Program& program, const std::vector<harness::Scenario>& scenarios,
                      const RunSettings& settings) {
   SplitScripts(scenarios);  // a wrong one is told before anything starts
   RunDone done;
-  done.folder = MakeRunFolder(settings);
+  done.folder = settings.made ? *settings.made : MakeRunFolder(settings);
   const auto started = SteadyClock::now();
   const std::string started_at = UtcNow();
   const Json tool = ToolFacts();

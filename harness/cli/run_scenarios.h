@@ -13,7 +13,8 @@
 namespace understudy::cli {
 
 struct RunSettings {
-  std::optional<std::filesystem::path> out;  // absent or empty; else understudy-out/<UTC time>
+  std::optional<std::filesystem::path> out;   // absent or empty; else understudy-out/<UTC time>
+  std::optional<std::filesystem::path> made;  // the folder is there already, by MakeRunFolder
   int jobs = 1;
   int repeat = 1;
   bool fail_fast = false;
@@ -28,6 +29,10 @@ struct RunDone {
   std::filesystem::path folder;
   int exit = kPass;
 };
+
+// A fresh folder for a run. With `out` it must be absent or empty; else it is named by the time and
+// `latest` points to it.
+std::filesystem::path MakeRunFolder(const RunSettings& settings);
 
 // Runs them all, judges each from its evidence, writes the report files, prints progress (stderr)
 // and the summary (stdout). Error when the output folder cannot be had.

@@ -1,12 +1,14 @@
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/db/endpoint.h"
 #include "harness/cli/run_scenarios.h"
+#include "harness/cli/scripts.h"
 #include "harness/cli/selection.h"
 
 // The newcomer's one command: SQL files and a database, nothing else to write.
@@ -108,6 +110,20 @@ Json MakeDocument(const Options& options) {
              {"rate_per_s", options.rate_per_s}}}}};
 }
 
+// A file that may be kept, sent and committed holds no password. True when one was taken out.
+bool TakePasswordOut(Json& document) {
+  Json& database = document["databases"]["main"];
+  if (!database.contains("from")) return false;
+  const std::string from = database["from"];
+  if (from.starts_with("env:") || !db::Endpoint::LooksLikeOne(from)) return false;
+  const db::Endpoint endpoint = db::Endpoint::Parse(from);
+  if (endpoint.engine() != db::Engine::kPostgres) return false;
+  std::map<std::string, std::string> settings = endpoint.settings();
+  if (settings.erase("password") + settings.erase("sslpassword") == 0) return false;
+  database["from"] = db::Endpoint::Postgres(settings).Uri();
+  return true;
+}
+
 int Try(const Program& program, Options& options) {
   for (const std::string& up : options.up) {
     if (!fs::exists(up)) throw Error(ErrorKind::kInvalidSpec, "no such file: " + up);
@@ -116,22 +132,26 @@ int Try(const Program& program, Options& options) {
   RunSettings settings = options.settings;
   if (!options.out.empty()) settings.out = options.out;
   if (!options.provision.empty()) settings.provision_by_name = options.provision;
-  fs::path save = options.save;
   harness::Overrides overrides;
   overrides.may_be_changed = program.may_be_changed;
   ApplyEnvironment(overrides);
   const std::string name = document["name"];
-  const fs::path where = save.empty() ? fs::current_path() / (name + ".json") : fs::absolute(save);
-  const harness::Scenario scenario = harness::ScenarioFromJson(document, where, overrides);
-  if (!save.empty()) WriteFileWhole(where, ToText(document));
-  const RunDone done = RunScenarios(program, {scenario}, settings);
-  if (save.empty()) {
-    save = done.folder / (name + ".scenario.json");
-    WriteFileWhole(save, ToText(document));
-  }
+  // All of it is read before anything is made.
+  SplitScripts(
+      {harness::ScenarioFromJson(document, fs::current_path() / (name + ".json"), overrides)});
+  settings.made = MakeRunFolder(settings);
+  const fs::path where = options.save.empty() ? *settings.made / (name + ".scenario.json")
+                                              : fs::absolute(options.save);
+  fs::create_directories(where.parent_path());
+  Json written = document;
+  const bool secret = TakePasswordOut(written);
+  WriteFileWhole(where, ToText(written));
+  const RunDone done =
+      RunScenarios(program, {harness::ScenarioFromJson(document, where, overrides)}, settings);
   if (!program.json) {
-    std::cout << "Scenario: " << save.string() << "\nAgain:    understudy run " << save.string()
-              << "\n";
+    std::cout << "Scenario: " << where.string() << "\nAgain:    " << (secret ? "PGPASSWORD=… " : "")
+              << "understudy run " << where.string() << "\n";
+    if (secret) std::cout << "The password of --from is not in it; PGPASSFILE does as well.\n";
   }
   return done.exit;
 }
