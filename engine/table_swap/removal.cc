@@ -8,11 +8,13 @@
 namespace understudy::table_swap {
 namespace {
 
-// Drops one of our schemas with all that the manifest says is in it. Error(kUnsupported) names what
-// is there beside that, and what outside depends on it: nothing of others' ever goes with it.
-void DropOurSchema(db::Session& session, const std::string& schema,
-                   const std::vector<Movable>& ours) {
-  const auto present = ListMovables(session, {schema});
+// Drops schemas of ours with all that the manifest says is in them; together, since their tables
+// may refer to each other. Error(kUnsupported) names what is there beside that, and what outside
+// depends on it: nothing of others' ever goes with it.
+void DropOurSchemas(db::Session& session, const std::vector<std::string>& schemas,
+                    const std::vector<Movable>& ours) {
+  if (schemas.empty()) return;
+  const auto present = ListMovables(session, schemas);
   for (const Movable& object : present) {
     const bool known = std::ranges::any_of(ours, [&](const Movable& mine) {
       return mine.oid == object.oid && mine.kind == object.kind;
@@ -24,16 +26,22 @@ void DropOurSchema(db::Session& session, const std::string& schema,
                     "it elsewhere or drop it, then run this again",
                 "foreign-object");
   }
+  std::string names;
+  std::string quoted;
+  for (const std::string& schema : schemas) {
+    names += (names.empty() ? "" : ", ") + schema;
+    quoted += (quoted.empty() ? "" : ", ") + db::QuoteIdentifier(schema);
+  }
   if (const auto depending = StillDepending(session, present); !depending.empty()) {
     std::string all;
     for (const std::string& object : depending) all += (all.empty() ? "" : ", ") + object;
     throw Error(ErrorKind::kUnsupported,
-                "these depend on tables that are to be dropped (" + schema + "): " + all +
+                "these depend on tables that are to be dropped (" + names + "): " + all +
                     "; drop or change them, then run this again",
                 "dependents");
   }
   // Nothing outside depends on it, nothing of others' is inside: CASCADE reaches nothing else.
-  session.Execute("DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(schema) + " CASCADE");
+  session.Execute("DROP SCHEMA IF EXISTS " + quoted + " CASCADE");
 }
 
 bool SchemaExists(db::Session& session, const std::string& schema) {
@@ -96,6 +104,8 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
   }
   if (known.manifest) {
     const auto ours = Everything(*known.manifest);
+    std::vector<std::string> present_schemas;
+    std::string line;
     for (const SchemaNames& names : known.manifest->schemas) {
       std::vector<std::string> schemas = {names.shadow};
       if (also_backup) schemas.push_back(names.backup);
@@ -110,9 +120,13 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
                                 });
                               });
         if (not_ours) continue;
-        step("schema " + schema + " (" + SizeOf(*session, schema) + ")",
-             [&] { DropOurSchema(*session, schema, ours); });
+        present_schemas.push_back(schema);
+        line += (line.empty() ? "schema " : ", schema ") + schema + " (" +
+                SizeOf(*session, schema) + ")";
       }
+    }
+    if (!present_schemas.empty()) {
+      step(line, [&] { DropOurSchemas(*session, present_schemas, ours); });
     }
   }
   const ShadowRequest request = Request();
@@ -169,16 +183,18 @@ void TableSwap::RemoveEarlierBackups(db::Session& session, Manifest& manifest) {
         capture::Remove(session, tables);
       }
       std::string removed;
+      std::vector<std::string> schemas;
       for (const SchemaNames& names : theirs->schemas) {
         if (!SchemaExists(session, names.backup)) continue;
         removed += (removed.empty() ? "" : ", ") + names.backup + " (" +
                    SizeOf(session, names.backup) + ")";
-        DropOurSchema(session, names.backup, Everything(*theirs));
+        schemas.push_back(names.backup);
         if (SchemaExists(session, names.shadow) &&
             names.shadow != manifest.Names(names.user).shadow) {
-          DropOurSchema(session, names.shadow, Everything(*theirs));
+          schemas.push_back(names.shadow);
         }
       }
+      DropOurSchemas(session, schemas, Everything(*theirs));
       journal.Drop();
       transaction.Commit();
       context_.Log("info", "removed the backup of the migration '" + row[0].text + "': " + removed +

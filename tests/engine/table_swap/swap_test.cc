@@ -299,6 +299,32 @@ TEST_F(TableSwap, KeepsTheOldBackupUntilTheNextPrepareHasSucceeded) {
   EXPECT_EQ(world_.Ours(), "");
 }
 
+TEST(TableSwapSchemas, RemovesSchemasWhoseTablesReferToEachOther) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE SCHEMA app; CREATE TABLE public.a (id integer PRIMARY KEY, b integer);"
+      "CREATE TABLE app.b (id integer PRIMARY KEY, a integer REFERENCES public.a);"
+      "ALTER TABLE public.a ADD FOREIGN KEY (b) REFERENCES app.b;");
+  world.SchemaBySql("ALTER TABLE app.b ADD note text;");
+  world.document()["schemas"] = {"public", "app"};
+  core::PhaseOutcome outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  outcome = world.Reset();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Ours(), "");
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  // The next migration removes this one's backup.
+  world.set_id("second");
+  world.SchemaBySql("ALTER TABLE app.b ADD more text;");
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  outcome = world.Cleanup();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Ours(), "");
+}
+
 TEST_F(TableSwap, NamesWhatDependsOnABackupThatIsToBeDropped) {
   NEED_POSTGRES();
   Fill();
