@@ -62,5 +62,38 @@ TEST_F(ShadowTest, IsTheSourceUnderAnotherName) {
   EXPECT_NE(Value(*target, "SELECT count(*) FROM pg_stats WHERE tablename = 'User'"), "0");
 }
 
+// hard-case 55: members of extensions stay where they are, and the shadow binds to them.
+TEST_F(ShadowTest, CarriesGeometryAndItsIndexes) {
+  if (!target->Connect()
+           ->Scalar("SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'postgis')")
+           .AsBool()) {
+    GTEST_SKIP() << "no PostGIS on this server";
+  }
+  Both(R"(
+    CREATE EXTENSION postgis;
+    CREATE TABLE area (id integer PRIMARY KEY, shape geometry(MultiPolygon, 4326) NOT NULL,
+                       "Centre" geometry(Point, 4326), earth geography(Point));
+    CREATE INDEX area_shape ON area USING gist (shape);
+    CREATE INDEX area_near ON area USING gist ("Centre") WHERE "Centre" IS NOT NULL;
+  )");
+  source->Run(
+      R"(INSERT INTO area SELECT n, ST_Multi(ST_Buffer(ST_SetSRID(ST_MakePoint(n, 1.5), 4326), 0.5)),
+    ST_SetSRID(ST_MakePoint(n, -0.0), 4326), ST_MakePoint(n, 2)::geography FROM generate_series(1, 50) n)");
+  const SetDecision decision = Build();
+  EXPECT_THAT(decision.refused, IsEmpty());
+  EXPECT_THAT(Names(decision.moved), ::testing::ElementsAre("table public.area"));
+  const char* digest = "SELECT md5(string_agg(a::text, ',' ORDER BY id)) FROM ";
+  EXPECT_EQ(Value(*target, std::string(digest) + "understudy_shadow_public.area a"),
+            Value(*source, std::string(digest) + "public.area a"));
+  EXPECT_EQ(
+      Value(
+          *target,
+          "SELECT string_agg(format_type(atttypid, atttypmod), ' ' ORDER BY attnum) FROM "
+          "pg_attribute WHERE attrelid = 'understudy_shadow_public.area'::regclass AND attnum > 1"),
+      "public.geometry(MultiPolygon,4326) public.geometry(Point,4326) "
+      "public.geography(Point,4326)");
+  EXPECT_EQ(Value(*target, "SELECT count(*) FROM pg_class WHERE relname = 'spatial_ref_sys'"), "1");
+}
+
 }  // namespace
 }  // namespace understudy::table_swap
