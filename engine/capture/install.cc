@@ -3,6 +3,7 @@
 #include <map>
 
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "engine/capture/postgres.h"
 
 namespace understudy::capture {
@@ -88,6 +89,12 @@ std::string FunctionBody(const TableName& log, const RowMapping& mapping) {
     names += (i == 0 ? "k" : ", k") + std::to_string(i + 1);
     unchanged +=
         (i == 0 ? "OLD." : " AND OLD.") + column + " " + mapping.key_equals[i] + " NEW." + column;
+  }
+  if (Sabotaged("capture-misses-updates")) {
+    return "BEGIN IF TG_OP = 'INSERT' THEN INSERT INTO " + log.Quoted() + " (" + names +
+           ") VALUES (" + values("NEW") + "); ELSIF TG_OP = 'DELETE' THEN INSERT INTO " +
+           log.Quoted() + " (" + names + ") VALUES (" + values("OLD") +
+           "); END IF; RETURN NULL; END";
   }
   const std::string insert = "INSERT INTO " + log.Quoted() + " (" + names + ") VALUES (";
   return "BEGIN\n"

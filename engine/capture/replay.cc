@@ -1,6 +1,7 @@
 // Dirty keys into present rows. Set-based: the keys of a batch are one temporary table, and each
 // step is one statement over all of them.
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "engine/capture/postgres.h"
 #include "engine/capture/sql.h"
 
@@ -34,6 +35,14 @@ class Replayer {
     // Row security would hide rows from us: rather an error. The rest is for the plans of batches.
     session_.Execute(
         "SET LOCAL row_security = off; SET LOCAL jit = off; SET LOCAL work_mem = '32MB'");
+    if (options_.as_replica) session_.Execute("SET LOCAL session_replication_role = replica");
+    ReplayResult result = Batch();
+    if (options_.as_replica) session_.Execute("SET LOCAL session_replication_role = origin");
+    return result;
+  }
+
+ private:
+  ReplayResult Batch() {
     MakeBatchTable();
     std::optional<std::int64_t> entries = options_.entries;
     for (;;) {
@@ -66,7 +75,6 @@ class Replayer {
     }
   }
 
- private:
   void MakeBatchTable() {
     std::string columns;
     for (const KeyColumn& column : sql_.key) columns += ", " + column.log + " " + column.type;
@@ -120,6 +128,12 @@ class Replayer {
   }
 
   void Delete() {
+    const bool last = !options_.entries;  // under the locks of a cutover
+    if (last && Sabotaged("capture-loses-key")) session_.Execute("DELETE FROM " + sql_.batch);
+    if (last && Sabotaged("capture-writes-stale-image")) {
+      session_.Execute("DELETE FROM " + sql_.batch + " AS b WHERE EXISTS (SELECT 1 FROM " +
+                       sql_.the_mirror + " AS m WHERE " + sql_.MirrorIsKey("m", "b") + ")");
+    }
     const db::Params range = {Value::Integer(first_), Value::Integer(last_)};
     result_.deleted =
         session_
@@ -225,6 +239,17 @@ ReplayResult Replay(db::Session& session, const CapturedTable& table,
   if (Pending(session, {table}, 1).at(0) == 0) return {};
   Replayer replayer(session, table, options);
   return replayer.Run();
+}
+
+bool MayReplayAsReplica(db::Session& session) {
+  if (session.Scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").AsBool()) {
+    return true;
+  }
+  return session.Server().major() >= 15 &&
+         session
+             .Scalar(
+                 "SELECT has_parameter_privilege(current_user, 'session_replication_role', 'SET')")
+             .AsBool();
 }
 
 std::int64_t Recopy(db::Session& session, const CapturedTable& table) {
