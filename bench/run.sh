@@ -49,6 +49,7 @@ measure() { # measure NAME COMMAND…
 }
 
 measure 'compare, 5 M rows' bench/compare.sh "$pairs" "${COMPARE_SCALE:-50}"
+measure 'prepare of a table swap' bench/prepare.sh "$pairs" "${PREPARE_SCALE:-50}"
 measure 'world, clone' "$bench" world "$pairs"
 measure 'container' "$bench" container "$pairs"
 measure 'capture and replay' "$bench" capture "$pairs"
