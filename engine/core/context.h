@@ -52,6 +52,10 @@ class Context {
   void set_phase(std::string_view phase) { phase_ = phase; }
   const std::string& phase() const { return phase_; }
 
+  // The verb is prepare: what sync would check after the copy waits for it.
+  void set_preparing(bool preparing) { preparing_ = preparing; }
+  bool preparing() const { return preparing_; }
+
   // The journal's epoch that this process works under: what Journal::CheckEpoch is asked with in
   // every writing transaction. 0 before a migration has begun.
   void set_epoch(std::int64_t epoch) { epoch_ = epoch; }
@@ -63,6 +67,7 @@ class Context {
   std::function<bool()> stop_;
   bool rehearsal_;
   std::string phase_;
+  bool preparing_ = false;
   std::int64_t epoch_ = 0;
   mutable std::recursive_mutex telling_;
 };

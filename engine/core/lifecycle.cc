@@ -293,6 +293,7 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
   }
 
   // What captures is prepared when it is caught up.
+  context_.set_preparing(through == Phase::kPrepare);
   if (through == Phase::kPrepare && capabilities_.captures) through = Phase::kSync;
   if (through == Phase::kSync && capabilities_.captures && state == State::kReady) {
     return Guarded(Phase::kSync, [&]() -> PhaseOutcome {

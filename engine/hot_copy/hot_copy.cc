@@ -25,7 +25,8 @@ using db::DisplayIdentifier;
 using db::QuoteIdentifier;
 using db::Value;
 
-constexpr std::chrono::milliseconds kDefaultLockTimeout{2000};
+// Waiting costs nobody anything: SQLite has no queue that others would stand behind us in.
+constexpr std::chrono::milliseconds kDefaultLockTimeout{10000};
 constexpr const char* kApplication = "understudy-engine hot-copy";
 
 bool Exists(const db::Endpoint& endpoint) {
@@ -100,7 +101,7 @@ class HotCopy final : public core::Migration {
 
   core::SyncProgress SyncStep(const core::Budget& budget) override {
     RequireSource();
-    return TheMover().Step(budget);
+    return TheMover().Step(budget, /*check=*/!context_.preparing());
   }
 
   void Drain(const core::CutoverOptions& options) override;

@@ -534,7 +534,7 @@ void Mover::Adapt(double ms) {
                            kFewestRows, kMostRows);
 }
 
-core::SyncProgress Mover::Step(const core::Budget& budget) {
+core::SyncProgress Mover::Step(const core::Budget& budget, bool check) {
   const std::int64_t rows = wal_ ? budget.rows : std::min(budget.rows, chunk_rows_);
   const std::int64_t keys = wal_ ? kTailKeysWal : kTailKeys;
   bool caught_up = false;
@@ -570,6 +570,9 @@ core::SyncProgress Mover::Step(const core::Budget& budget) {
         } else if (stage_ == "indexes") {
           IndexStep();
           Commit("sync.before_commit", "sync.after_commit", "", 0);
+        } else if (!check && stage_ != "replay" && !move_.triggers_on_replay) {
+          Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
+          caught_up = tail.keys <= kLittleKeys;
         } else if (stage_ == "verify") {
           std::int64_t done = 0;
           std::string name;
@@ -633,9 +636,25 @@ void Mover::SeedStep() {
 }
 
 std::int64_t Mover::CopyStep(Progress& progress, const TableWork& work, std::int64_t rows) {
-  const std::string end = PositionAfter(work, progress.position, rows);
   std::int64_t done = 0;
-  if (end.empty()) {
+  // Where rowids go over as they are, the last row that went in tells how far the copy has come;
+  // else that is looked up first.
+  const bool plain = work.by_integer() && !work.mapped && !work.seeded && work.refers.empty() &&
+                     work.new_key.size() == 1 && work.new_key[0] == work.new_rowid;
+  const std::string end = plain ? "" : PositionAfter(work, progress.position, rows);
+  if (plain) {
+    done = session_
+               ->Query("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
+                       Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " +
+                       After(work, progress.position) + " ORDER BY o." +
+                       QuoteIdentifier(work.cursor[0]) + " LIMIT " + std::to_string(rows))
+               .affected;
+    progress.done = done < rows;
+    if (done > 0) {
+      progress.position = session_->Scalar("SELECT 'integer:' || hex(last_insert_rowid())").text;
+      progress.rows += done;
+    }
+  } else if (end.empty()) {
     progress.done = true;
   } else {
     const std::string range = After(work, progress.position) + " AND " + UpTo(work, end);

@@ -59,7 +59,8 @@ class Mover {
   static std::string OldSchemaHash(db::Session& session, const std::string& database);
 
   // One unit. caught_up: everything is copied, checked, and the log had no more than a little left.
-  core::SyncProgress Step(const core::Budget& budget);
+  // Without `check`, what comes after the copy (comparison, integrity) is left for later.
+  core::SyncProgress Step(const core::Budget& budget, bool check = true);
   // All of the log, and what its keys became, compared; the high-water marks. The caller holds the
   // old file's write lock. Gives the number of keys.
   std::int64_t ReplayAll();

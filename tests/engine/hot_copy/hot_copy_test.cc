@@ -449,6 +449,7 @@ TEST(HotCopy, LetsWritersOfARollbackJournalThrough) {
       try {
         writer->Execute("UPDATE t SET b = x'00' WHERE id = 1 + abs(random()) % 40000");
         ++done;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::kConflict) break;  // draining
         ++busy;
