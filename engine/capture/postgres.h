@@ -109,10 +109,6 @@ struct ReplayOptions {
   // Log entries to take; a conflict among the mirror's unique keys makes it more. nullopt = all
   // that are visible.
   std::optional<std::int64_t> entries = 200000;
-  // Neither foreign keys nor triggers of the mirror fire (session_replication_role): for a mirror
-  // that is whole, like the backup of a table swap. The role must be allowed to set it:
-  // MayReplayAsReplica().
-  bool as_replica = false;
   // Rows to find out one by one when the mirror refuses some.
   int refused_at_most = 20;
 };
@@ -142,14 +138,11 @@ struct ReplayResult {
 // mirror, inserts the present rows, deletes exactly those entries. It ends with all constraints
 // immediate, so that none is pending.
 // REQUIRES: the mirror's first copy has committed; no other replay of the same table runs; triggers
-// of users on the mirror are disabled, and no foreign key points to it, unless as_replica.
+// of users on the mirror are disabled, and no foreign key points to it.
 // Errors as of db::Session; a row that is refused is none, see ReplayResult. An empty log costs one
 // round trip; of many tables, ask Pending(session, tables, 1) first.
 ReplayResult Replay(db::Session& session, const CapturedTable& table,
                     const ReplayOptions& options = {});
-
-// Whether this session's role may use ReplayOptions::as_replica.
-bool MayReplayAsReplica(db::Session& session);
 
 // Fills the mirror anew, in the caller's transaction of REPEATABLE READ: takes all rows out, puts
 // the watched table's present rows in, deletes the visible entries. For a table whose fingerprint

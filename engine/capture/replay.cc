@@ -35,14 +35,6 @@ class Replayer {
     // Row security would hide rows from us: rather an error. The rest is for the plans of batches.
     session_.Execute(
         "SET LOCAL row_security = off; SET LOCAL jit = off; SET LOCAL work_mem = '32MB'");
-    if (options_.as_replica) session_.Execute("SET LOCAL session_replication_role = replica");
-    ReplayResult result = Batch();
-    if (options_.as_replica) session_.Execute("SET LOCAL session_replication_role = origin");
-    return result;
-  }
-
- private:
-  ReplayResult Batch() {
     MakeBatchTable();
     std::optional<std::int64_t> entries = options_.entries;
     for (;;) {
@@ -75,6 +67,7 @@ class Replayer {
     }
   }
 
+ private:
   void MakeBatchTable() {
     std::string columns;
     for (const KeyColumn& column : sql_.key) columns += ", " + column.log + " " + column.type;
@@ -239,17 +232,6 @@ ReplayResult Replay(db::Session& session, const CapturedTable& table,
   if (Pending(session, {table}, 1).at(0) == 0) return {};
   Replayer replayer(session, table, options);
   return replayer.Run();
-}
-
-bool MayReplayAsReplica(db::Session& session) {
-  if (session.Scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").AsBool()) {
-    return true;
-  }
-  return session.Server().major() >= 15 &&
-         session
-             .Scalar(
-                 "SELECT has_parameter_privilege(current_user, 'session_replication_role', 'SET')")
-             .AsBool();
 }
 
 std::int64_t Recopy(db::Session& session, const CapturedTable& table) {

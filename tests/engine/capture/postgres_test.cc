@@ -235,36 +235,5 @@ TEST(CapturePostgres, GoesOnAfterTablesWereMoved) {
   }
 }
 
-// A backup keeps its foreign keys and triggers: rows are taken out and put in, and nothing else may
-// happen to the rows that refer to them.
-TEST(CapturePostgres, AWholeMirrorIsLeftAloneByItsOwnKeysAndTriggers) {
-  NEED_POSTGRES();
-  const Database database;
-  database.Run(R"(
-    CREATE TABLE public.a (id int PRIMARY KEY, v int);
-    CREATE TABLE public.b (id int PRIMARY KEY, a int REFERENCES public.a);
-    CREATE SCHEMA mirror;
-    CREATE TABLE mirror.a (LIKE public.a INCLUDING ALL);
-    CREATE TABLE mirror.b (LIKE public.b INCLUDING ALL,
-      FOREIGN KEY (a) REFERENCES mirror.a ON DELETE CASCADE);
-    CREATE FUNCTION mirror.no() RETURNS trigger LANGUAGE plpgsql AS
-      'BEGIN RAISE EXCEPTION ''a trigger of the mirror''; END';
-    INSERT INTO public.a SELECT i, i FROM generate_series(1, 10) i;
-    INSERT INTO public.b SELECT i, i FROM generate_series(1, 10) i;)");
-  Mirrored mirrored(database, {"a", "b"});
-  mirrored.Start();
-  database.Run(
-      "CREATE TRIGGER no BEFORE INSERT OR DELETE ON mirror.a FOR EACH ROW "
-      "EXECUTE FUNCTION mirror.no(); UPDATE public.a SET v = -v WHERE id < 5;"
-      "UPDATE public.a SET v = 0 WHERE id = 9");
-  EXPECT_TRUE(MayReplayAsReplica(mirrored.session()));
-  mirrored.ReplayAll({.as_replica = true});
-  EXPECT_EQ(mirrored.Difference(0), "");
-  EXPECT_EQ(mirrored.Difference(1), "");
-  EXPECT_EQ(mirrored.session().Scalar("SHOW session_replication_role").text, "origin");
-  mirrored.session().Execute("SET ROLE pg_monitor");
-  EXPECT_FALSE(MayReplayAsReplica(mirrored.session()));
-}
-
 }  // namespace
 }  // namespace understudy::capture
