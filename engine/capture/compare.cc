@@ -318,8 +318,8 @@ Orphans FindOrphansAmong(db::Session& session, const Reference& reference,
   if (reference.to_columns != drained.mapping.mirror_key) return FindOrphans(session, reference);
   std::vector<std::string> same;
   for (std::size_t i = 0; i < keys.key.size(); ++i) {
-    same.push_back("b." + keys.key[i].log + " = f." +
-                   QuoteIdentifier(reference.from_columns.at(i)));
+    same.push_back("f." + QuoteIdentifier(reference.from_columns.at(i)) + " " +
+                   drained.mapping.mirror_equals[i] + " b." + keys.key[i].log);
   }
   if (reference.from == drained.mirror) return FindOrphans(session, reference);
   return Count(session, reference, sql, sql.from_text,

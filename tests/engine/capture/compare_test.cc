@@ -169,5 +169,34 @@ TEST(CaptureCompare, FindsOrphansAmongWhatWasDrained) {
   EXPECT_EQ(FindOrphans(session, reference).rows, 3);
 }
 
+// A key whose equality is its own: 'ada' refers to 'Ada', and is an orphan once 'ADA' is gone.
+TEST(CaptureCompare, FindsOrphansByTheKeysOwnEquality) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(R"(
+    CREATE EXTENSION citext SCHEMA public;
+    CREATE TABLE public.a (mail public.citext PRIMARY KEY);
+    CREATE TABLE public.b (id int PRIMARY KEY, a public.citext);
+    INSERT INTO public.a VALUES ('Ada'), ('Bob');
+    INSERT INTO public.b VALUES (1, 'ada'), (2, 'BOB');
+    CREATE SCHEMA mirror;
+    CREATE TABLE mirror.a (LIKE public.a INCLUDING ALL);
+    CREATE TABLE mirror.b (LIKE public.b INCLUDING ALL);)");
+  Mirrored mirrored(database, {"a", "b"});
+  mirrored.Start();
+  const auto& tables = mirrored.tables();
+  const Reference reference{tables[1].mirror, {"a"}, tables[0].mirror, {"mail"}, false};
+  database.Run(
+      "UPDATE public.a SET mail = 'ADA' WHERE mail = 'ada'; "
+      "DELETE FROM public.a WHERE mail = 'bob'");
+  db::Transaction transaction(mirrored.session(), db::Isolation::kRepeatableRead);
+  EXPECT_EQ(FindOrphans(mirrored.session(), reference).rows, 0);
+  Replay(mirrored.session(), tables[0]);
+  EXPECT_EQ(FindOrphans(mirrored.session(), reference).rows, 1);
+  const Orphans orphans = FindOrphansAmong(mirrored.session(), reference, tables[0]);
+  EXPECT_EQ(orphans.rows, 1);
+  EXPECT_EQ(orphans.examples, Json::array({Json{{"a", "BOB"}}}));
+}
+
 }  // namespace
 }  // namespace understudy::capture
