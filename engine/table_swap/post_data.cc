@@ -269,7 +269,8 @@ void BuildForeignKeys(const core::Context& context, const std::vector<PostForeig
     const bool unchecked = !there || present.not_valid.contains(id);
     if (key->validated && !key->partitioned && unchecked) to_validate.push_back(key);
     if (settings.drop_orphans && key->validated && unchecked &&
-        settings.IsPreserved({UserSchemaOf(settings, key->from.schema), key->from.name})) {
+        settings.IsPreserved(
+            {UserSchemaOf(settings, key->from_root.schema), key->from_root.name})) {
       db::Session& session = builders.At(0);
       const WithOperators operators(session);
       db::Transaction transaction(session);

@@ -41,7 +41,13 @@ SELECT fn.nspname, f.relname, f.relkind, tn.nspname, t.relname, k.conname, k.con
        (SELECT json_agg(a.attname ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY AS u(c, n)
         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.c),
        (SELECT json_agg(a.attname ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY AS u(c, n)
-        JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.c)
+        JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.c),
+       (SELECT r.relname FROM pg_class r WHERE r.oid = coalesce(pg_partition_root(f.oid), f.oid)),
+       (SELECT r.relname FROM pg_class r WHERE r.oid = coalesce(pg_partition_root(t.oid), t.oid)),
+       (SELECT n.nspname FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace
+        WHERE r.oid = coalesce(pg_partition_root(f.oid), f.oid)),
+       (SELECT n.nspname FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace
+        WHERE r.oid = coalesce(pg_partition_root(t.oid), t.oid))
 FROM pg_constraint k
 JOIN pg_class f ON f.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
 JOIN pg_class t ON t.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
@@ -149,6 +155,8 @@ std::vector<PostForeignKey> ReadShadowKeys(db::Session& scratch, const Settings&
     key.from = {row[0].text, row[1].text};
     key.partitioned = row[2].text == "p";
     key.to = {row[3].text, row[4].text};
+    key.from_root = {row[15].text, row[13].text};
+    key.to_root = {row[16].text, row[14].text};
     key.to_shadow = std::ranges::count(shadows, key.to.schema) > 0;
     key.name = row[5].text;
     key.validated = row[6].AsBool();
@@ -173,7 +181,7 @@ std::vector<PostForeignKey> ReadShadowKeys(db::Session& scratch, const Settings&
 
 bool Waits(const PostForeignKey& key, const Settings& settings) {
   return !key.to_shadow ||
-         settings.IsPreserved({UserSchemaOf(settings, key.to.schema), key.to.name});
+         settings.IsPreserved({UserSchemaOf(settings, key.to_root.schema), key.to_root.name});
 }
 
 std::vector<std::string> ReadComments(db::Session& scratch, const Settings& settings) {

@@ -30,7 +30,9 @@ struct PostIndex {
 struct PostForeignKey {
   db::TableName from;  // in the shadow schema
   db::TableName to;
-  bool to_shadow = false;  // else: a table outside the set
+  bool to_shadow = false;   // else: a table outside the set
+  db::TableName from_root;  // of a partition: the table that it is a part of; else the same
+  db::TableName to_root;
   std::string name;
   std::vector<std::string> columns;
   std::vector<std::string> referenced_columns;

@@ -99,6 +99,25 @@ TEST_F(ShadowTest, RefusesAnotherTypeThatIsUsedOutsideTheSet) {
   EXPECT_THAT(RefusalOf(decision, "domain public.positive"), HasSubstr("public.mine"));
 }
 
+// hard-case 53: rows of a preserved root came from the source as well, by its partitions' names.
+TEST_F(ShadowTest, TakesPartitionsForWhatTheirRootIs) {
+  Both(
+      "CREATE TABLE p (a integer PRIMARY KEY) PARTITION BY RANGE (a); "
+      "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9) PARTITION BY LIST (a); "
+      "CREATE TABLE p11 PARTITION OF p1 DEFAULT; "
+      "CREATE TABLE q (a integer PRIMARY KEY, b integer REFERENCES p11) PARTITION BY RANGE (a); "
+      "CREATE TABLE q1 PARTITION OF q DEFAULT");
+  request.settings.preserved = {{"public", "q1"}};
+  EXPECT_THAT(RefusalOf(Decide(), "table public.q1"), HasSubstr("public.q"));
+  request.settings.preserved = {{"public", "p"}};
+  const SetDecision decision = BuildSchema();
+  EXPECT_THAT(decision.refused, IsEmpty());
+  for (const SetTable& table : decision.tables) {
+    EXPECT_EQ(table.preserved, table.name.name[0] == 'p') << table.name.Display();
+  }
+  EXPECT_EQ(WaitingForeignKeys(Scratch(context, request), request).size(), 1U);
+}
+
 TEST_F(ShadowTest, RefusesByNameWhatItCannotCarry) {
   Both(
       "CREATE SCHEMA far; CREATE TABLE p (a integer) PARTITION BY LIST (a); CREATE TABLE p1 "
