@@ -74,6 +74,10 @@ void Journal::Create() {
   if (Exists()) return;
   InTransaction(session_, [&] {
     if (IsPostgres(session_)) {
+      // IF NOT EXISTS fails when another session is making the same just now.
+      session_.Query(
+          "SELECT pg_catalog.pg_advisory_xact_lock("
+          "pg_catalog.hashtextextended('understudy journal', 0))");
       session_.Execute("CREATE SCHEMA IF NOT EXISTS understudy");
       session_.Execute(
           "COMMENT ON SCHEMA understudy IS 'The journal of understudy: what its "
