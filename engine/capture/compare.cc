@@ -164,6 +164,9 @@ MirrorComparison CompareMirror(db::Session& session, const CapturedTable& table)
       mirror_where = from + sql.MirrorIsKey("m", "understudy_log") + ")";
     }
   }
+  if (!table.mapping.only.empty()) {
+    watched_where += (watched_where.empty() ? " WHERE (" : " AND (") + table.mapping.only + ")";
+  }
   const Sides sides = Columns(session, table);
   const int version = session.Server().version;
   const db::Result ours = session.Query("SELECT " + Sums(sides.watched, version) + " FROM " +

@@ -32,7 +32,8 @@ Json RowMapping::ToJson() const {
           {"key_equals", key_equals},
           {"mirror_equals", mirror_equals},
           {"mirror_collate", mirror_collate},
-          {"not_compared", not_compared}};
+          {"not_compared", not_compared},
+          {"only", only}};
 }
 
 RowMapping RowMapping::FromJson(const Json& json) {
@@ -49,6 +50,7 @@ RowMapping RowMapping::FromJson(const Json& json) {
   mapping.mirror_equals = list("mirror_equals");
   mapping.mirror_collate = list("mirror_collate");
   mapping.not_compared = list("not_compared");
+  mapping.only = json.value("only", "");
   return mapping;
 }
 

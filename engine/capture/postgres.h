@@ -51,6 +51,9 @@ struct RowMapping {
   std::vector<std::string> mirror_collate;  // where the mirror's column has another; else ""
   // Columns of the mirror that no comparison looks at: defaults.
   std::vector<std::string> not_compared;
+  // Which of the watched rows the mirror has, as SQL over them; "" = all. Replay(), Recopy() and
+  // CompareMirror() heed it.
+  std::string only = {};
 
   std::string InsertColumns() const;  // "a", "b": of the mirror
   std::string SelectList() const;     // their expressions

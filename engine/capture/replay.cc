@@ -151,7 +151,8 @@ class Replayer {
                        ") OVERRIDING SYSTEM VALUE SELECT " + sql_.mapping->SelectList() + " FROM " +
                        sql_.from_watched + " JOIN " + sql_.batch + " AS understudy_keys ON " +
                        sql_.WatchedIsKey("understudy_keys") + " WHERE " +
-                       InBatch("understudy_keys"),
+                       InBatch("understudy_keys") +
+                       (sql_.mapping->only.empty() ? "" : " AND (" + sql_.mapping->only + ")"),
                    {Value::Integer(first), Value::Integer(last)})
             .affected;
     session_.Execute("SET CONSTRAINTS ALL IMMEDIATE");
@@ -247,7 +248,7 @@ std::int64_t Recopy(db::Session& session, const CapturedTable& table) {
               {Value::Integer(table.mirror)})
           .AsBool();
   session.Execute((referenced ? "DELETE FROM " : "TRUNCATE ") + sql.the_mirror);
-  const std::int64_t rows = session.Query(InsertSql(session, table)).affected;
+  const std::int64_t rows = session.Query(InsertSql(session, table, table.mapping.only)).affected;
   session.Execute("SET CONSTRAINTS ALL IMMEDIATE");
   return rows;
 }

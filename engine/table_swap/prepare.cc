@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/table_swap/mapping.h"
 #include "engine/table_swap/post_data.h"
+#include "engine/table_swap/post_items.h"
 #include "engine/table_swap/row_copy.h"
 #include "engine/table_swap/scratch.h"
 #include "engine/table_swap/shadow_schema.h"
@@ -173,6 +174,61 @@ void TableSwap::InstallCapture(db::Session& session) {
   transaction.Commit();
 }
 
+// With "orphans": "drop", rows of preserved tables whose foreign key finds no row among the new
+// data are not in the shadow: replays and comparisons leave them out from now on.
+void TableSwap::LeaveOutOrphans(db::Session& session) {
+  core::Journal journal(session, spec_.id);
+  Known known = Read(journal);
+  const auto entry = journal.Find(kCaptureEntry);
+  if (!entry) return;
+  for (capture::CapturedTable& table : known.captured) {
+    std::string only;
+    for (const db::Row& key :
+         session
+             .Query("SELECT k.conkey::text, k.confkey::text, n.nspname, "
+                    "c.relname, k.oid FROM pg_constraint k "
+                    "JOIN pg_class c ON c.oid = k.confrelid "
+                    "JOIN pg_namespace n ON n.oid = c.relnamespace "
+                    "WHERE k.conrelid = $1 AND k.contype = 'f' AND "
+                    "n.nspname = ANY ($2::text[]) ORDER BY k.conname",
+                    {db::Value::Integer(table.mirror), TextArray(ShadowSchemas(*known.manifest))})
+             .rows) {
+      std::string mine;
+      std::string theirs;
+      std::string any_null;
+      for (const db::Row& pair :
+           session
+               .Query("SELECT a.attname, b.attname FROM pg_constraint k CROSS JOIN LATERAL "
+                      "unnest(k.conkey, k.confkey) AS u(mine, theirs) "
+                      "JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.mine "
+                      "JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.theirs "
+                      "WHERE k.oid = $1::oid",
+                      {key[4]})
+               .rows) {
+        const auto source =
+            std::ranges::find(table.mapping.columns, pair[0].text, &capture::ColumnSource::column);
+        if (source == table.mapping.columns.end()) continue;  // a default: the server's matter
+        // Outside of the subquery, where its names mean the watched row's columns.
+        mine += (mine.empty() ? "(" : ", (") + source->expression + ")";
+        theirs += (theirs.empty() ? "" : ", ") + db::QuoteIdentifier(pair[1].text);
+        any_null += "(" + source->expression + ") IS NULL OR ";
+      }
+      if (mine.empty()) continue;
+      only += (only.empty() ? "(" : " AND (") + any_null + "(" + mine + ") IN (SELECT " + theirs +
+              " FROM " + db::TableName{key[2].text, key[3].text}.Quoted() + "))";
+    }
+    table.mapping.only = only;
+  }
+  Json tables = Json::array();
+  for (const capture::CapturedTable& table : known.captured) tables.push_back(table.ToJson());
+  Json detail = entry->detail;
+  detail["tables"] = tables;
+  db::Transaction transaction(session);
+  journal.CheckEpoch(context_.epoch());
+  journal.Put(kCaptureEntry, detail);
+  transaction.Commit();
+}
+
 void TableSwap::CopyAll(db::Session& session) {
   core::Journal journal(session, spec_.id);
   Known known = Read(journal);
@@ -194,6 +250,7 @@ void TableSwap::CopyAll(db::Session& session) {
 void TableSwap::Prepare() {
   const auto session = Connect();
   core::Journal journal(*session, spec_.id);
+  if (const auto other = OtherUnderWay(*session)) Refuse(*other);
   EndOldBackends(*session);
   Known known = Read(journal);
   if (known.rolled_back) {  // what an earlier run of this migration has left aside
@@ -209,6 +266,7 @@ void TableSwap::Prepare() {
     const ShadowRequest request = Request();
     const Scratch scratch(context_, request);
     BuildPostData(context_, scratch, request);
+    if (settings_.drop_orphans) LeaveOutOrphans(*session);
     context_.At("prepare.post_data_built");
     FinishShadow(context_, scratch, request);
     Manifest& manifest = *known.manifest;

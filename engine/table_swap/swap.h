@@ -78,10 +78,14 @@ class TableSwap final : public core::Migration {
   Known ReadOrNothing(db::Session& session) const;  // without a journal: nothing known
   ShadowRequest Request() const;
 
+  // plan.cc: another swap of this database that has not come to its cutover
+  std::optional<core::PlanRefusal> OtherUnderWay(db::Session& session);
+
   // prepare.cc
   void Build(db::Session& session);
   void InstallCapture(db::Session& session);
   void CopyAll(db::Session& session);
+  void LeaveOutOrphans(db::Session& session);
   void WriteRemovalFile(const Manifest& manifest) const;
   void EndOldBackends(db::Session& session) const;
 
