@@ -17,6 +17,7 @@
 #include "engine/hot_copy/hot_copy.h"
 #include "harness/cli/migration_progress.h"
 #include "harness/cli/program.h"
+#include "harness/cli/scripts.h"
 #include "harness/scenario/overrides.h"
 
 // The real migration, phase by phase, by the engine that the rehearsal used.
@@ -392,7 +393,11 @@ void AddMigrate(CLI::App& app, Program& program) {
     }
     verb->footer(fmt::format("Example:\n  understudy migrate {} orders.migration.json", v.name));
     verb->callback([&program, options] {
-      program.run = [&program, options] { return Migrate(program, *options); };
+      program.run = [&program, options] {
+        int exit = kPass;
+        AtItsPlace(options->file, "", [&] { exit = Migrate(program, *options); });
+        return exit;
+      };
     });
   }
 }

@@ -49,6 +49,21 @@ void SplitSteps(const harness::Scenario& scenario, const std::vector<harness::St
 
 }  // namespace
 
+void AtItsPlace(const std::string& file, const std::string& pointer,
+                const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    const std::string& message = error.message();
+    const auto colon = message.find(": ");
+    if (error.kind() != ErrorKind::kInvalidSpec || !message.starts_with("/") ||
+        colon == std::string::npos || message.find_first_of(" .:") < colon) {
+      throw;
+    }
+    FailAt(file, pointer + message.substr(0, colon), message.substr(colon + 2));
+  }
+}
+
 std::vector<core::PlanStatement> StatementsOf(const harness::Scenario& scenario,
                                               const core::Registry& registry) {
   // The databases of a rehearsal do not exist yet, so names stand for empty endpoints: only their
@@ -65,8 +80,12 @@ std::vector<core::PlanStatement> StatementsOf(const harness::Scenario& scenario,
                                               scenario.file.string(), registry, databases);
     const core::StrategyInfo& info = registry.Find(spec.strategy);
     if (!info.statements) continue;
-    const auto statements = info.statements(spec);
-    all.insert(all.end(), statements.begin(), statements.end());
+    const std::string at =
+        scenario.document.contains("migrations") ? "/migrations/" + name : "/migration";
+    AtItsPlace(scenario.file.string(), at, [&] {
+      const auto statements = info.statements(spec);
+      all.insert(all.end(), statements.begin(), statements.end());
+    });
   }
   return all;
 }

@@ -93,6 +93,27 @@ TEST(ProgramInput, AMissingFixtureIsTold) {
                   AllOf(HasSubstr("/databases/main/fixture/0"), HasSubstr("gone.sql")));
 }
 
+TEST(ProgramInput, AVersionThatIsNotThereIsToldWithItsPointer) {
+  const Workspace w;
+  Json scenario = SmallScenario(w, "no-such-version");
+  scenario["migration"]["through"] = "0099";
+  ExpectWrongFile(w, w.WriteJson("s.json", scenario),
+                  AllOf(HasSubstr("s.json: /migration/through: no version '0099'"),
+                        HasSubstr("there are: up.sql")));
+  Json several = SmallScenario(w, "no-such-version");
+  several["migrations"]["first"] = several["migration"];
+  several.erase("migration");
+  several["migrations"]["first"]["baseline"] = "0099";
+  ExpectWrongFile(w, w.WriteJson("several.json", several),
+                  HasSubstr("several.json: /migrations/first/baseline: no version"));
+  Json migration = scenario["migration"];
+  migration["on"] = "sqlite:" + w.At("x.db");
+  std::ofstream(w.At("x.db"));
+  const Outcome outcome = w.Run({"migrate", "plan", w.WriteJson("m.json", migration)});
+  EXPECT_EQ(outcome.exit_status, 65) << Said(outcome);
+  EXPECT_THAT(outcome.err, HasSubstr("m.json: /through: no version '0099'"));
+}
+
 TEST(ProgramInput, TwoScenariosOfOneNameAreRefused) {
   const Workspace w;
   w.WriteJson("suite/a.json", SmallScenario(w, "same"));
