@@ -25,10 +25,8 @@ class Scratch {
   // files applied. Error(kEnvironment) without client tools of the target's major;
   // Error(kConstraint) names the object that could not be made and why.
   void Make();
-  // Moves `decision.moved` into the shadow schemas, in one transaction.
+  // Moves `decision.moved` into the shadow schemas. After a failure the scratch is made afresh.
   void MoveSet(const SetDecision& decision);
-  // Whether MoveSet has been done: then the set is not decided again.
-  bool IsMoved() const;
   // Nothing when it is absent. Ends sessions in it.
   void Drop();
 
