@@ -11,9 +11,9 @@ namespace {
 using db::QuoteIdentifier;
 using db::QuoteLiteral;
 
-constexpr std::array<const char*, 8> kTypes = {"text",        "numeric(12,3)",   "jsonb",
-                                               "timestamptz", "integer[]",       "bytea",
-                                               "boolean",     "double precision"};
+constexpr std::array<const char*, 10> kTypes = {
+    "text",    "numeric(12,3)",    "jsonb",           "timestamptz",        "integer[]", "bytea",
+    "boolean", "double precision", "public.\"Mood\"", "public.\"Not less\""};
 constexpr std::array<const char*, 4> kActions = {"NO ACTION", "CASCADE", "SET NULL", "RESTRICT"};
 
 std::string N(std::int64_t number) { return std::to_string(number); }
@@ -100,6 +100,10 @@ std::string ValueOf(int type, int number) {
       return number % 2 == 0 ? "true" : "false";
     case 7:
       return "1.0::double precision / " + N(number + 3);
+    case 8:
+      return number % 2 == 0 ? "'so so'" : "'Good'";
+    case 9:
+      return N(number < 0 ? 0 : number);
     default:
       return number % 7 == 0 ? "NULL" : QuoteLiteral("text '" + N(number) + "' \\ ü\n");
   }
@@ -199,6 +203,57 @@ std::string Views(const SwapCase& swap) {
     sql += "CREATE VIEW " + QuoteIdentifier(SchemaOf(swap.tables[t])) + "." +
            QuoteIdentifier("View of " + N(static_cast<int>(t))) +
            " AS SELECT owner, count(*) AS c FROM " + QuotedName(swap, t) + " GROUP BY owner;\n";
+  }
+  return sql;
+}
+
+// What hangs on a table beside its columns.
+std::string Decorations(const SwapCase& swap) {
+  std::string sql;
+  for (std::size_t t = 0; t < swap.tables.size(); ++t) {
+    const std::string table = QuotedName(swap, t);
+    const std::string schema = QuoteIdentifier(SchemaOf(swap.tables[t])) + ".";
+    const std::string number = N(static_cast<int>(t));
+    switch (swap.tables[t].decoration) {
+      case 1:
+        sql += "COMMENT ON TABLE " + table + " IS 'It''s a \\ comment'; COMMENT ON COLUMN " +
+               table + ".tag IS 'tag';\n";
+        break;
+      case 2:
+        sql += "GRANT SELECT, INSERT ON " + table + " TO PUBLIC; GRANT UPDATE (v) ON " + table +
+               " TO pg_monitor WITH GRANT OPTION;\n";
+        break;
+      case 3:
+        sql += "ALTER TABLE " + table + " ENABLE ROW LEVEL SECURITY; CREATE POLICY \"Some p\" ON " +
+               table + " FOR SELECT TO pg_monitor USING (owner >= 0);\n";
+        break;
+      case 4:
+        sql += "ALTER TABLE " + table + " REPLICA IDENTITY FULL, SET (fillfactor = 70);\n";
+        break;
+      case 5:
+        sql += "CREATE STATISTICS " + schema + "\"Stat " + number + "\" ON owner, tag FROM " +
+               table + ";\n";
+        break;
+      case 6:
+        sql += "CREATE MATERIALIZED VIEW " + schema + "\"Mat " + number +
+               "\" AS SELECT count(*) AS c FROM " + table + ";\n";
+        break;
+      case 7:
+        sql += "CREATE FUNCTION " + schema + "\"Rows of " + number + "\"() RETURNS SETOF " + table +
+               " LANGUAGE sql STABLE AS $f$ SELECT * FROM " + table + " $f$;\n";
+        break;
+      case 8:
+        sql += "CREATE UNIQUE INDEX ON " + table + " ((owner * 1000 + tag)) WHERE owner > 100;\n";
+        break;
+      case 9:
+        sql += "CREATE SEQUENCE " + schema + "\"Seq " + number +
+               "\" INCREMENT -2 CACHE 3; ALTER TABLE " + table +
+               " ALTER u SET DEFAULT 'd ' || nextval('" + schema + "\"Seq " + number +
+               "\"')::text;\n";
+        break;
+      default:
+        break;
+    }
   }
   return sql;
 }
@@ -337,9 +392,11 @@ std::string ChangeSql(const SwapCase& swap) {
 }
 
 std::string SchemaSql(const SwapCase& swap, bool changed) {
-  std::string sql = "CREATE SCHEMA IF NOT EXISTS " + QuoteIdentifier(Schemas()[1]) + ";\n";
+  std::string sql = "CREATE SCHEMA IF NOT EXISTS " + QuoteIdentifier(Schemas()[1]) +
+                    ";\nCREATE TYPE public.\"Mood\" AS ENUM ('so so', 'Good');\n"
+                    "CREATE DOMAIN public.\"Not less\" AS integer CHECK (VALUE >= 0);\n";
   for (std::size_t t = 0; t < swap.tables.size(); ++t) sql += CreateTable(swap, t);
-  sql += ForeignKeys(swap) + Triggers(swap) + Views(swap);
+  sql += ForeignKeys(swap) + Triggers(swap) + Views(swap) + Decorations(swap);
   return changed ? sql + ChangeSql(swap) : sql;
 }
 
@@ -561,7 +618,7 @@ std::ostream& operator<<(std::ostream& out, const TableCase& table) {
   for (const Reference& r : table.references) {
     out << ", -> " << r.to << "/" << r.on_delete << "/" << r.on_update << (r.deferred ? "/d" : "");
   }
-  return out << ", change " << table.change << "}";
+  return out << ", decoration " << table.decoration << ", change " << table.change << "}";
 }
 
 std::ostream& operator<<(std::ostream& out, const Op& op) {

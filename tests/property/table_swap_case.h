@@ -37,6 +37,7 @@ struct TableCase {
   int rows = 0;                       // beside those that everybody has
   std::vector<int> extras;            // types
   std::vector<Reference> references;  // at most two
+  int decoration = 0;                 // comment, grant, row security, …
   int change = 0;                     // what the new schema has otherwise
 };
 

@@ -48,8 +48,9 @@ rc::Gen<TableCase> AnyTable() {
       rc::gen::set(&TableCase::generated), rc::gen::set(&TableCase::trigger, Rarely(5)),
       rc::gen::set(&TableCase::trigger_state, Rarely(3)), rc::gen::set(&TableCase::view),
       rc::gen::set(&TableCase::rows, rc::gen::inRange(0, 18)),
-      rc::gen::set(&TableCase::extras, UpTo<int>(4, rc::gen::inRange(0, 8))),
+      rc::gen::set(&TableCase::extras, UpTo<int>(4, rc::gen::inRange(0, 10))),
       rc::gen::set(&TableCase::references, UpTo<Reference>(2, AnyReference())),
+      rc::gen::set(&TableCase::decoration, rc::gen::inRange(0, 10)),
       rc::gen::set(&TableCase::change, Rarely(8)));
 }
 
