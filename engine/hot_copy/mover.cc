@@ -237,7 +237,15 @@ void Mover::CheckOldSchema() {
                 "the schema of the old file was changed since the migration was begun; give it up "
                 "with: understudy migrate reset, and begin anew");
   }
-  if (!stored.rows[0][1].is_null() && stored.rows[0][1].AsInteger() != version) {
+  // The drain's own triggers are a change too, and a killed engine could not write it down; by then
+  // everything is replayed, and no rowid is looked for any more.
+  const bool drained =
+      session_
+          ->Scalar("SELECT EXISTS (SELECT 1 FROM old._migration_marker WHERE id = 0 AND status = "
+                   "'draining') AND coalesce((SELECT max(id) FROM old._migration_log), 0) <= "
+                   "(SELECT last_replayed_log_id FROM main._migration_progress WHERE id = 0)")
+          .AsBool();
+  if (!drained && !stored.rows[0][1].is_null() && stored.rows[0][1].AsInteger() != version) {
     for (const TableWork& work : move_.tables) {
       const Progress& progress = progress_[static_cast<std::size_t>(work.number)];
       const bool by_rowid = work.from->RowidAlias().empty() && !work.from->without_rowid;
