@@ -4,6 +4,7 @@
 #include <set>
 
 #include "engine/db/identifier.h"
+#include "harness/snapshot/snapshot.h"
 
 namespace understudy::harness {
 namespace {
@@ -89,7 +90,11 @@ Written::Written(db::Session& ledger, const std::string& database, db::Session& 
       tables.push_back({"main", row[0].text});
     }
     for (const db::Row& row :
-         copy.Query("SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'trigger'").rows) {
+         copy.Query("SELECT tbl_name, sql, name FROM sqlite_schema WHERE type = 'trigger'").rows) {
+      // What a hot copy records by is no doing of the user's.
+      const std::string path = "trigger:" + db::TableName{"main", row[0].text}.Display() + "." +
+                               db::DisplayIdentifier(row[2].text);
+      if (IsOurs(path)) continue;
       // The header names the table itself; what the body writes stands behind BEGIN.
       const std::string text = row[1].text;
       triggers.push_back({db::TableName{"main", row[0].text}.Display(),
