@@ -1,5 +1,6 @@
 // understudy_bench VERB …: one measurement each, one line of JSON on stdout. run.sh drives it.
 //   world PAIRS | container PAIRS | capture PAIRS | fixture PAIRS SCALE
+//   hot-copy PAIRS SCALE                   prepare, replay, drain and recording of a hot copy
 //   overhead RUNS UNDERSTUDY SCRATCH       what `run` adds to a scenario's own steps
 //   memory NAME WHAT AT_MOST_MB ARGV…      peak resident memory of a program
 //   pairs NAME WHAT PEER AT_MOST GOAL      lines "OURS PEER" in seconds on stdin
@@ -46,6 +47,8 @@ int Main(const std::vector<std::string>& words) {
     Capture(std::stoi(words.at(1)));
   } else if (verb == "fixture") {
     Fixture(std::stoi(words.at(1)), std::stod(words.at(2)));
+  } else if (verb == "hot-copy") {
+    HotCopy(std::stoi(words.at(1)), std::stod(words.at(2)));
   } else if (verb == "overhead") {
     Overhead(std::stoi(words.at(1)), words.at(2), words.at(3));
   } else if (verb == "memory") {

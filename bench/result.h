@@ -47,6 +47,7 @@ void World(int pairs);
 void Container(int pairs);
 void Capture(int pairs);
 void Fixture(int pairs, double scale);
+void HotCopy(int pairs, double scale);
 void Overhead(int runs, const std::string& program, const std::string& scratch);
 void Memory(const std::string& name, const std::string& what, double at_most,
             const std::vector<std::string>& argv);

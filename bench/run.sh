@@ -53,6 +53,7 @@ measure 'prepare of a table swap' bench/prepare.sh "$pairs" "${PREPARE_SCALE:-50
 measure 'world, clone' "$bench" world "$pairs"
 measure 'container' "$bench" container "$pairs"
 measure 'capture and replay' "$bench" capture "$pairs"
+measure 'hot copy' "$bench" hot-copy "$pairs" 1
 measure 'fixture' "$bench" fixture "$pairs" 40
 measure 'overhead of run' "$bench" overhead "$pairs" "$program" "$scratch"
 measure 'memory of run' "$bench" memory run-memory \

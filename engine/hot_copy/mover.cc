@@ -56,8 +56,9 @@ Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hook
   session_->Query("ATTACH ?1 AS old", {Value::Text(move_.old_file.string())});
   wal_ = OldIsWal();
   for (const TableWork& work : move_.tables) {
-    std::string columns = "id";
-    for (std::size_t i = 0; i < work.key.size(); ++i) columns += ", k" + std::to_string(i);
+    // Whole numbers sorted and each once: every statement that looks for them finds them so.
+    std::string columns = work.by_integer() ? "k0 INTEGER PRIMARY KEY, id" : "k0, id";
+    for (std::size_t i = 1; i < work.key.size(); ++i) columns += ", k" + std::to_string(i);
     session_->Execute("CREATE TEMP TABLE dirty_" + std::to_string(work.number) + "(" + columns +
                       ")");
   }
@@ -324,13 +325,20 @@ void Mover::Fill(const TableWork& work, const Tail& tail) {
   session_->Execute("DELETE FROM " + work.Dirty());
   std::string columns;
   for (std::size_t i = 0; i < work.key.size(); ++i) {
-    columns += ", understudy_key(row_data, " + std::to_string(i) + ")";
+    columns += (i == 0 ? "understudy_key(row_data, " : ", understudy_key(row_data, ") +
+               std::to_string(i) + ") AS k" + std::to_string(i);
+    if (i == 0 && work.key.size() > 1) columns += ", row_data";
   }
-  const std::string id = work.key.size() == 1 ? "understudy_key(row_data, 0)" : "row_data";
+  const std::string read =
+      " FROM old._migration_log WHERE id > ?1 AND id <= ?2 AND table_name = ?3";
   session_->Query(
-      "INSERT INTO " + work.Dirty() + " SELECT DISTINCT " + id + columns +
-          " FROM old._migration_log WHERE id > ?1 AND id <= ?2 AND table_name = ?3",
+      "INSERT OR IGNORE INTO " + work.Dirty() +
+          (work.by_integer()      ? "(k0) SELECT " + columns + read
+           : work.key.size() == 1 ? " SELECT k0, k0 FROM (SELECT DISTINCT " + columns + read + ")"
+                                  : " SELECT DISTINCT " + columns + read),
       {Value::Integer(tail.from), Value::Integer(tail.to), Value::Text(work.from->name)});
+  if (work.by_integer() && work.assigned)
+    session_->Execute("UPDATE " + work.Dirty() + " SET id = k0");
 }
 
 // Gives new keys to the old keys of `rows` ("SELECT … AS k …") that have none yet.
@@ -674,9 +682,12 @@ std::int64_t Mover::CopyStep(Progress& progress, const TableWork& work, std::int
     if (work.seeded) {  // rows of ours that stand where an old row belongs
       session_->Execute("DELETE FROM " + work.Dirty());
       std::string columns;
-      for (const std::string& column : work.key) columns += ", o." + QuoteIdentifier(column);
-      session_->Execute("INSERT INTO " + work.Dirty() + " SELECT " + work.OldId("o") + columns +
-                        " FROM " + work.Old() + " o WHERE " + range);
+      for (const std::string& column : work.key) {
+        columns += (columns.empty() ? "o." : ", o.") + QuoteIdentifier(column);
+        if (column == work.key[0]) columns += ", " + work.OldId("o");
+      }
+      session_->Execute("INSERT INTO " + work.Dirty() + " SELECT " + columns + " FROM " +
+                        work.Old() + " o WHERE " + range);
       session_->Execute("DELETE FROM " + work.New() + " WHERE " + work.NewIsDirty());
     }
     done = session_
