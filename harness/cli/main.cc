@@ -98,7 +98,13 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const CLI::App* where = &app;
     for (const CLI::App* verb : app.get_subcommands()) where = verb;
-    std::cerr << "understudy: " << Redact(error.what()) << "\nTry: understudy "
+    std::string verbs;  // of a verb that has verbs of its own, where none of them was named
+    if (where != &app && error.get_name() == "RequiredError") {
+      for (const CLI::App* verb : where->get_subcommands([](const CLI::App*) { return true; })) {
+        verbs += (verbs.empty() ? "; one of: " : ", ") + verb->get_name();
+      }
+    }
+    std::cerr << "understudy: " << Redact(error.what()) << verbs << "\nTry: understudy "
               << (where == &app ? "" : where->get_name() + " ") << "--help\n";
     return kUsage;
   }

@@ -47,8 +47,7 @@ void Rehearsal::BuildWorld() {
     provision.progress = [&](std::string_view text) {
       evidence.Add("log", {{"level", "info"}, {"text", text}});
     };
-    std::unique_ptr<Lease> lease =
-        During("database '" + spec.name + "'", [&] { return Provision(spec, provision); });
+    std::unique_ptr<Lease> lease = Provision(spec, provision);
     if (options.keep) lease->Keep();
     leases_.emplace(spec.name, std::move(lease));
   }
