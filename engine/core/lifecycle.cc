@@ -537,6 +537,10 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
     const MigrationLock lock(spec_.Target(), spec_.id);
     const JournalRecord record = Load();
     const State state = ResumeState(record);
+    if (state == State::kNone && migration_->Status().finished) {
+      migration_->Rollback(options);  // its journal is gone: the strategy knows what it did
+      return {};
+    }
     if (state == State::kNone || state == State::kRolledBack || state == State::kReset) {
       return {PhaseOutcome::Kind::kNothing, state,
               "nothing to roll back: '" + spec_.id +

@@ -498,6 +498,8 @@ TEST(HotCopy, RefusesToRollBackAndSaysWhatWouldBeLost) {
   EXPECT_EQ(outcome.kind, Kind::kRefused);
   EXPECT_THAT(outcome.message, HasSubstr("things: 2 inserted, 1 changed, 1 deleted"));
   EXPECT_THAT(outcome.message, HasSubstr("To serve it again"));
+  ExpectOk(folder.Cleanup());
+  EXPECT_EQ(folder.Rollback().kind, Kind::kRefused);
 }
 
 TEST(HotCopy, KnowsTheSchemasCommit) {
