@@ -147,6 +147,7 @@ ExchangeRequest TableSwap::Forth(const Known& known) const {
   request.keys = KeysOf(manifest.foreign_keys);
   request.triggers = manifest.triggers;
   request.from_source = settings_.from_source;
+  request.drop_inner_keys = settings_.reverse;
   return request;
 }
 
@@ -305,6 +306,13 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
                     "; production is unchanged. Mend them, then: understudy migrate cutover",
                 "blocked");
   }
+  Reverse reverse;
+  if (settings_.reverse) {
+    reverse = PlanReverse(*session, known);
+    for (const std::string& table : reverse.not_covered) {
+      context_.Log("warn", "writes behind the cutover will not be carried back: " + table);
+    }
+  }
   const Exchange exchange(*session, Forth(known));
   if (!exchange.refused().empty()) {
     throw Error(ErrorKind::kUnsupported,
@@ -336,8 +344,22 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
       session->Execute("CREATE SCHEMA " + db::QuoteIdentifier(names.backup));
     }
     exchange.Apply(*session, within);
+    if (settings_.reverse) {
+      StartReverse(*session, known, reverse);
+      Json tables = Json::array();
+      for (const capture::CapturedTable& table : reverse.tables) tables.push_back(table.ToJson());
+      journal.Put(kReverseEntry, tables);
+      within("reverse capture");
+    }
+    Json old_triggers = Json::array();
+    for (const TriggerState& state : reverse.triggers) {
+      old_triggers.push_back({state.table.schema, state.table.name, state.name, state.rule,
+                              std::string(1, state.enabled)});
+    }
     journal.Put(kCutoverEntry, {{"xid", session->Scalar("SELECT txid_current()").text},
                                 {"rows", rows_of_replaced_},
+                                {"old_triggers", old_triggers},
+                                {"old_keys", reverse.keys},
                                 {"dropped_keys", DependentsJson(exchange.dropped_keys())},
                                 {"validations", exchange.validations()}});
   });

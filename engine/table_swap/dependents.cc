@@ -333,7 +333,8 @@ std::vector<std::string> StillDepending(db::Session& session, const std::vector<
   return all;
 }
 
-std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Movable>& set) {
+std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Movable>& set,
+                                    bool inner_too) {
   std::vector<Dependent> keys;
   std::string oids = "{";
   for (const Movable& object : set) {
@@ -344,9 +345,10 @@ std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Mova
        session
            .Query(std::string("SELECT") + kKeyColumns +
                       "WHERE k.contype = 'f' AND k.conparentid = 0 "
-                      "AND k.conrelid = ANY ($1::oid[]) AND NOT k.confrelid = ANY ($1::oid[]) "
+                      "AND k.conrelid = ANY ($1::oid[]) AND ($2::boolean OR NOT k.confrelid = ANY "
+                      "($1::oid[])) "
                       "ORDER BY 1, 2, 3",
-                  {db::Value::Text(oids + "}")})
+                  {db::Value::Text(oids + "}"), db::Value::Text(inner_too ? "t" : "f")})
            .rows) {
     Dependent key = KeyOf(row);
     key.table = {row[7].text, row[8].text};

@@ -38,6 +38,8 @@ std::vector<std::string> StillDepending(db::Session& session, const std::vector<
 // The foreign keys by which tables of the set reference tables outside of it. They leave with
 // `detach` (rows of a table that is out of service must not hold back a DELETE of production);
 // `attach` and `validate` put them back when the table returns. `table` is the referenced one.
-std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Movable>& set);
+// `inner_too`: those between tables of the set as well.
+std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Movable>& set,
+                                    bool inner_too = false);
 
 }  // namespace understudy::table_swap

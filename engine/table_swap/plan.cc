@@ -1,10 +1,114 @@
+#include <algorithm>
+#include <map>
+#include <set>
+
 #include "engine/base/error.h"
+#include "engine/base/file.h"
+#include "engine/db/script.h"
 #include "engine/table_swap/mapping.h"
+#include "engine/table_swap/preflight.h"
+#include "engine/table_swap/row_copy.h"
+#include "engine/table_swap/scratch.h"
 #include "engine/table_swap/shared_types.h"
 #include "engine/table_swap/swap.h"
 
-// The dry run: everything that can be told without changing anything.
+// The dry run: everything that can be told without changing anything in the target or the source.
 namespace understudy::table_swap {
+namespace {
+
+constexpr double kCopyBytesPerMs = 60000;    // rows from the source
+constexpr double kInsertBytesPerMs = 40000;  // INSERT … SELECT inside the target
+constexpr double kIndexBytesPerMs = 100000;
+constexpr double kMsPerExchangedTable = 0.4;  // under the locks
+constexpr int kKeysAtOnce = 1000;             // of an orphan check against the source
+
+std::int64_t Estimate(std::int64_t bytes, double per_ms) {
+  return 10 + static_cast<std::int64_t>(static_cast<double>(bytes) / per_ms);
+}
+
+Json LocksOn(const std::vector<std::string>& objects, const char* mode) {
+  Json locks = Json::array();
+  for (const std::string& object : objects) locks.push_back({{"object", object}, {"mode", mode}});
+  return locks;
+}
+
+std::string ArrayOf(const std::vector<std::string>& texts) {
+  std::string array = "{";
+  for (const std::string& text : texts) {
+    array += array.size() > 1 ? ",\"" : "\"";
+    for (const char c : text) {
+      if (c == '"' || c == '\\') array += '\\';
+      array += c;
+    }
+    array += '"';
+  }
+  return array + "}";
+}
+
+// Keys of a preserved table that the new rows of the table that it references do not have. Their
+// values travel as text, a thousand at a time.
+struct MissingParents {
+  std::int64_t keys = 0;
+  std::string example;
+};
+
+MissingParents FindMissingParents(db::Session& target, db::Session& source,
+                                  const catalog::ForeignKey& key, const db::TableName& child) {
+  MissingParents missing;
+  std::string columns;
+  std::string not_null;
+  std::string match;
+  std::string arrays;
+  std::string names;
+  const auto tables = catalog::ReadTablesByOid(source, {key.to_oid});
+  if (tables.empty()) return missing;
+  for (std::size_t i = 0; i < key.from_columns.size(); ++i) {
+    const std::string from = db::QuoteIdentifier(key.from_columns[i]);
+    const catalog::Column* to = tables[0].Find(key.to_columns[i]);
+    if (to == nullptr) return missing;
+    const std::string n = std::to_string(i + 1);
+    columns += (i == 0 ? "" : ", ") + from + "::text";
+    not_null += (i == 0 ? "" : " AND ") + from + " IS NOT NULL";
+    arrays += (i == 0 ? "$" : ", $") + n + "::text[]";
+    names += (i == 0 ? "k" : ", k") + n;
+    match += (i == 0 ? "" : " AND ") + std::string("p.") + db::QuoteIdentifier(key.to_columns[i]) +
+             " = v.k" + n + "::" + to->type;
+  }
+  const std::string query = "SELECT concat_ws(', ', " + names + ") FROM unnest(" + arrays +
+                            ") AS v(" + names + ") WHERE NOT EXISTS (SELECT FROM " +
+                            key.to.Quoted() + " p WHERE " + match + ")";
+  std::vector<std::vector<std::string>> batch(key.from_columns.size());
+  const auto flush = [&] {
+    if (batch[0].empty()) return;
+    db::Params params;
+    for (const auto& values : batch) params.push_back(db::Value::Text(ArrayOf(values)));
+    const db::Result result = source.Query(query, params);
+    missing.keys += static_cast<std::int64_t>(result.rows.size());
+    if (missing.example.empty() && !result.rows.empty()) missing.example = result.rows[0][0].text;
+    for (auto& values : batch) values.clear();
+  };
+  target.ForEachRow("SELECT DISTINCT " + columns + " FROM " + child.Quoted() + " WHERE " + not_null,
+                    {}, [&](const db::Row& row) {
+                      for (std::size_t i = 0; i < batch.size(); ++i) {
+                        batch[i].push_back(row[i].text);
+                      }
+                      if (batch[0].size() >= kKeysAtOnce) flush();
+                    });
+  flush();
+  return missing;
+}
+
+std::vector<Movable> OfProduction(const std::vector<Movable>& all, const SetDecision& decision) {
+  std::set<std::string> moved;
+  for (const Movable& object : decision.moved) moved.insert(object.Key());
+  std::vector<Movable> some;
+  for (const Movable& object : all) {
+    if (moved.contains(object.Key())) some.push_back(object);
+  }
+  return some;
+}
+
+}  // namespace
 
 // Two swaps of one database would build the same shadow and exchange the same tables.
 std::optional<core::PlanRefusal> TableSwap::OtherUnderWay(db::Session& session) {
@@ -26,11 +130,324 @@ std::optional<core::PlanRefusal> TableSwap::OtherUnderWay(db::Session& session) 
 core::Plan TableSwap::MakePlan() {
   core::Plan plan;
   const auto session = Connect();
+  const Known known = ReadOrNothing(*session);
+  if (known.manifest && !known.rolled_back) {
+    PlanWhatIsLeft(known, plan);
+    return plan;
+  }
+  CheckPooler(spec_.Target(), plan);
+  PlanEarlier(*session, plan);
   for (const Unmovable& object : ListUnmovables(*session, settings_.schemas)) {
     plan.refused.push_back({object.object, object.why});
   }
-  if (auto other = OtherUnderWay(*session)) plan.refused.push_back(std::move(*other));
+  for (const std::string& schema : settings_.schemas) {
+    if (!session
+             ->Scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)",
+                      {db::Value::Text(schema)})
+             .AsBool()) {
+      plan.refused.push_back({"schema " + schema, "there is no such schema in the target"});
+    }
+  }
+  if (!plan.can_run()) return plan;
+
+  // The new schema: the source itself, or a scratch database that is dropped again at once.
+  const ShadowRequest request = Request();
+  Scratch scratch(context_, request);
+  struct Dropped {
+    Scratch* scratch = nullptr;
+    ~Dropped() {
+      try {
+        if (scratch != nullptr) scratch->Drop();
+      } catch (const std::exception&) {  // reset finds it by its name
+      }
+    }
+  } dropped;
+  SessionPtr fresh;
+  if (settings_.from_source) {
+    fresh = db::Connect(spec_.Endpoint("source"),
+                        {.application_name = "understudy-engine plan", .read_only = true});
+  } else {
+    CheckPrivileges(*session, ListMovables(*session, settings_.schemas), settings_, plan);
+    if (!plan.can_run()) return plan;
+    plan.steps.clear();
+    dropped.scratch = &scratch;
+    scratch.Make();
+    fresh = db::Connect(scratch.endpoint(), {.application_name = "understudy-engine plan"});
+    for (const auto& file : settings_.sql_files) {
+      for (const db::ScriptStatement& statement :
+           db::SplitScript(ReadFile(file), db::Engine::kPostgres, file.string())) {
+        plan.statements.push_back(
+            {file.string(), statement.line, statement.sql, "own", "in the scratch database only"});
+      }
+    }
+  }
+  const SetDecision decision = DecideSet(*fresh, *session, settings_);
+  plan.refused.insert(plan.refused.end(), decision.refused.begin(), decision.refused.end());
+  plan.warnings.insert(plan.warnings.end(), decision.warnings.begin(), decision.warnings.end());
+  const std::vector<Movable> old_objects =
+      OfProduction(ListMovables(*session, settings_.schemas), decision);
+  CheckPrivileges(*session, old_objects, settings_, plan);
+  CheckReplication(*session, old_objects, settings_, plan);
+  CheckLockTable(*session, old_objects, plan);
+  PlanTables(*session, *fresh, decision, old_objects, plan);
+  TellOthers(*session, old_objects, plan);
   return plan;
+}
+
+// Backups of earlier migrations, and others that are under way here.
+void TableSwap::PlanEarlier(db::Session& session, core::Plan& plan) {
+  std::set<std::string> ours;
+  if (core::Journal(session, spec_.id).Exists()) {
+    for (const db::Row& row :
+         session
+             .Query("SELECT id, state FROM understudy.migrations WHERE strategy = 'table-swap' AND "
+                    "id <> $1 ORDER BY id",
+                    {db::Value::Text(spec_.id)})
+             .rows) {
+      core::Journal journal(session, row[0].text);
+      const auto manifest = Manifest::Load(journal);
+      const bool same = !manifest || std::ranges::any_of(manifest->schemas, [&](const auto& names) {
+        return std::ranges::find(settings_.schemas, names.user) != settings_.schemas.end();
+      });
+      if (!same) continue;
+      if (journal.Find(kCutoverEntry)) {
+        Json tables = Json::array();
+        std::int64_t rows = 0;
+        std::int64_t bytes = 0;
+        for (const SchemaNames& names : manifest->schemas) {
+          for (const db::Row& table :
+               session
+                   .Query("SELECT c.relname, greatest(c.reltuples, 0)::bigint, "
+                          "pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n "
+                          "ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' "
+                          "ORDER BY 1",
+                          {db::Value::Text(names.backup)})
+                   .rows) {
+            tables.push_back(db::TableName{names.user, table[0].text}.Display());
+            rows += table[1].AsInteger();
+            bytes += table[2].AsInteger();
+          }
+        }
+        plan.existing_backup = {
+            {"migration", row[0].text}, {"tables", tables}, {"rows", rows}, {"bytes", bytes}};
+        plan.warnings.push_back(
+            "the backup of the migration '" + row[0].text +
+            "' is kept until prepare has succeeded, then removed: from then on that one cannot be "
+            "rolled back");
+        for (const SchemaNames& names : manifest->schemas) ours.insert(names.shadow);
+        continue;
+      }
+      plan.refused.push_back(
+          {"migration '" + row[0].text + "'",
+           "another table swap of the same schemas is under way here (" + row[1].text +
+               (journal.Find(kRolledBackEntry)
+                    ? "): its new tables still stand aside; remove them with understudy migrate "
+                      "cleanup, and its file"
+                    : "): finish it, or give it up with understudy migrate reset, and its file")});
+      for (const SchemaNames& names : manifest ? manifest->schemas : std::vector<SchemaNames>{}) {
+        ours.insert(names.shadow);
+      }
+    }
+  }
+  if (const auto mine = core::Journal(session, spec_.id).Load()) {
+    const Known known = ReadOrNothing(session);
+    if (known.manifest) {
+      for (const SchemaNames& names : known.manifest->schemas) ours.insert(names.shadow);
+    }
+  }
+  for (const std::string& schema : settings_.schemas) {
+    const std::string shadow = NamesBeside(schema).shadow;
+    if (ours.contains(shadow)) continue;
+    if (session
+            .Scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)",
+                    {db::Value::Text(shadow)})
+            .AsBool()) {
+      plan.refused.push_back({"schema " + shadow,
+                              "there is such a schema, which no migration of understudy has made: "
+                              "rename or drop it"});
+    }
+  }
+}
+
+// After prepare: only what has not been done.
+void TableSwap::PlanWhatIsLeft(const Known& known, core::Plan& plan) {
+  const std::string tables = std::to_string(known.manifest->tables.size()) + " tables";
+  if (!known.cutover.is_null()) {
+    plan.steps.push_back({"cleanup", "drop the backup of " + tables});
+    return;
+  }
+  std::vector<std::string> objects;
+  for (const Movable& object : known.manifest->old_objects) {
+    if (object.kind == "TABLE") objects.push_back(object.Display());
+  }
+  if (!known.manifest->complete) {
+    plan.steps.push_back({"prepare", "go on building the shadow of " + tables});
+  }
+  plan.steps.push_back({"sync", "bring over what users have written"});
+  core::PlanStep step{"cutover", "exchange " + tables};
+  step.locks = LocksOn(objects, "AccessExclusiveLock");
+  plan.steps.push_back(step);
+  if (!known.blocked.is_null()) {
+    for (const Json& row : known.blocked) {
+      plan.warnings.push_back("the shadow refuses " + row.value("table", "?") + " " +
+                              row.at("key").dump() + ": " + row.value("why", "?"));
+    }
+  }
+}
+
+void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDecision& decision,
+                           const std::vector<Movable>& old_objects, core::Plan& plan) {
+  const auto old_tables = catalog::ReadTables(session, settings_.schemas);
+  const auto new_tables = catalog::ReadTables(fresh, settings_.schemas);
+  const auto find = [](const std::vector<catalog::Table>& tables, const db::TableName& name) {
+    const auto it = std::ranges::find(tables, name, &catalog::Table::name);
+    return it == tables.end() ? nullptr : &*it;
+  };
+  const auto add = [&](const char* phase, std::string what) -> core::PlanStep& {
+    plan.steps.push_back({phase, std::move(what)});
+    return plan.steps.back();
+  };
+  for (const db::TableName& name : settings_.preserved) {
+    if (find(new_tables, name) == nullptr) {
+      plan.refused.push_back({"table " + name.Display(),
+                              "it is to be preserved, and the new schema has no such table"});
+    } else if (find(old_tables, name) == nullptr) {
+      plan.refused.push_back(
+          {"table " + name.Display(), "it is to be preserved, and production has no such table"});
+    }
+  }
+  for (const auto& [name, rules] : settings_.columns) {
+    if (find(new_tables, name) == nullptr) {
+      plan.refused.push_back({"table " + name.Display(),
+                              "\"columns\" names it, and the new schema has no such table"});
+    }
+  }
+  add("prepare", "make the database " + Scratch::NameFor(spec_.id) +
+                     " on the target's server with the new schema, to be dropped at the end");
+  for (const LabelToAdd& label : decision.labels) add("prepare", label.sql);
+  std::vector<std::string> captured;
+  std::int64_t bytes = 0;
+  std::vector<core::PlanStep> copies;
+  for (const SetTable& table : decision.tables) {
+    if (table.partitioned) continue;
+    const catalog::Table* old_table = find(old_tables, table.name);
+    const catalog::Table* new_table = find(new_tables, table.name);
+    const bool preserved = table.preserved && old_table != nullptr;
+    const catalog::Table* from = preserved               ? old_table
+                                 : settings_.from_source ? new_table
+                                                         : nullptr;
+    core::PlanStep copy{"prepare", "rows of " + table.name.Display() +
+                                       (preserved         ? ": production's, kept in step"
+                                        : from != nullptr ? ": the source's"
+                                                          : ": none, the table is new")};
+    if (from != nullptr) {
+      copy.rows = std::max<std::int64_t>(0, from->rows_estimate);
+      copy.bytes = from->bytes;
+      copy.estimate_ms = Estimate(from->bytes, preserved ? kInsertBytesPerMs : kCopyBytesPerMs);
+      bytes += from->bytes;
+    }
+    copies.push_back(std::move(copy));
+  }
+  for (const SetTable& table : decision.tables) {
+    const catalog::Table* old_table = find(old_tables, table.name);
+    const catalog::Table* new_table = find(new_tables, table.name);
+    if (!table.preserved || old_table == nullptr || new_table == nullptr) continue;
+    if (old_table->partition_of != 0) continue;
+    captured.push_back("table " + table.name.Display());
+    const auto rules = settings_.columns.find(table.name);
+    const TableMapping mapping = MakeMapping(
+        session, *old_table, *new_table,
+        rules == settings_.columns.end() ? std::map<std::string, ColumnRule>{} : rules->second);
+    for (const std::string& why : mapping.refused) {
+      plan.refused.push_back({"table " + table.name.Display(), why});
+    }
+    for (const std::string& note : mapping.notes) {
+      plan.warnings.push_back(table.name.Display() + ": " + note);
+    }
+    if (settings_.reverse) {
+      const TableMapping back = InvertMapping(session, mapping, *old_table, *new_table);
+      for (const std::string& why : back.refused) {
+        plan.warnings.push_back(table.name.Display() +
+                                ": writes behind the cutover cannot be carried back: " + why);
+      }
+    }
+  }
+  add("prepare", "build " + std::to_string(decision.tables.size()) + " tables beside production's");
+  core::PlanStep& triggers =
+      add("prepare", "capture triggers on " + std::to_string(captured.size()) +
+                         " tables, in a short transaction that waits for their writers");
+  triggers.locks = LocksOn(captured, "ShareRowExclusiveLock");
+  for (core::PlanStep& copy : copies) plan.steps.push_back(std::move(copy));
+  core::PlanStep& build = add("prepare", "indexes, constraints, statistics of the shadow");
+  build.bytes = bytes;
+  build.estimate_ms = Estimate(bytes, kIndexBytesPerMs);
+  if (plan.existing_backup.is_object()) {
+    add("prepare", "remove the backup of '" + plan.existing_backup.value("migration", "?") + "'");
+  }
+  add("sync", "bring over what users have written since, until little is left");
+
+  if (settings_.from_source) {
+    std::vector<catalog::Oid> oids;
+    for (const catalog::Table& table : new_tables) oids.push_back(table.oid);
+    for (const catalog::ForeignKey& key : catalog::ReadForeignKeys(fresh, oids)) {
+      const bool from_preserved = settings_.preserved.contains(key.from);
+      if (!from_preserved || settings_.preserved.contains(key.to) || key.parent != 0) continue;
+      const catalog::Table* child = find(old_tables, key.from);
+      if (child == nullptr || std::ranges::any_of(key.from_columns, [&](const std::string& c) {
+            return child->Find(c) == nullptr;
+          })) {
+        continue;
+      }
+      const MissingParents missing = FindMissingParents(session, fresh, key, key.from);
+      if (missing.keys == 0) continue;
+      const std::string what = std::to_string(missing.keys) + " values that rows of " +
+                               key.from.Display() + " refer to are not in the new " +
+                               key.to.Display() + " (foreign key " +
+                               db::DisplayIdentifier(key.name) + "), such as " + missing.example;
+      if (settings_.drop_orphans) {
+        plan.warnings.push_back(what + ": those rows are dropped (\"orphans\": \"drop\")");
+      } else {
+        plan.refused.push_back(
+            {"table " + key.from.Display(),
+             what + ": bring them into the source, or say \"orphans\": \"drop\""});
+      }
+    }
+  }
+
+  const Dependents dependents = FindDependents(session, old_objects);
+  for (const Unmovable& refused : dependents.refused) {
+    plan.refused.push_back({refused.object, refused.why});
+  }
+  std::vector<std::string> locked;
+  for (const Movable& object : old_objects) {
+    if (object.kind == "TABLE" || object.kind == "VIEW") locked.push_back(object.Display());
+  }
+  std::set<std::string> partners;
+  for (const Dependent& dependent : dependents.rebuilt) {
+    if (!dependent.table.name.empty()) partners.insert("table " + dependent.table.Display());
+  }
+  for (const Dependent& key : FindOutbound(session, old_objects)) {
+    partners.insert("table " + key.table.Display());
+  }
+  locked.insert(locked.end(), partners.begin(), partners.end());
+  core::PlanStep& exchange =
+      add("cutover",
+          "one transaction: lock, bring over the last rows, main to backup, shadow to "
+          "main; at most " +
+              std::to_string(StallBudget(session, lock_timeout_).count()) +
+              " ms from the first lock to the commit");
+  exchange.locks = LocksOn(locked, "AccessExclusiveLock");
+  exchange.estimate_ms =
+      20 + static_cast<std::int64_t>(kMsPerExchangedTable * static_cast<double>(locked.size()));
+  for (const Dependent& dependent : dependents.rebuilt) {
+    add("cutover", "rebuild " + dependent.Text() + " on the new tables");
+  }
+  if (settings_.reverse) {
+    add("cutover", "capture writes to the new tables, so that a rollback loses none");
+  }
+  add("verify", "validate the foreign keys that were added in the cutover; check the exchange");
+  add("cleanup", "drop the backup");
+  CheckDisk(session, bytes, plan);
 }
 
 }  // namespace understudy::table_swap

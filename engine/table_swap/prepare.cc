@@ -297,9 +297,10 @@ void TableSwap::EndOldBackends(db::Session& session) const {
   session.Query(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
       "AND datname = current_database() AND usename = current_user "
-      "AND application_name = 'understudy-engine table-swap' "
+      "AND application_name = $1 "
       "AND backend_start < (SELECT backend_start FROM pg_stat_activity WHERE pid = "
-      "pg_backend_pid()) - interval '10 milliseconds'");
+      "pg_backend_pid()) - interval '10 milliseconds'",
+      {db::Value::Text(SessionName())});
 }
 
 void TableSwap::WriteRemovalFile(const Manifest& manifest) const {

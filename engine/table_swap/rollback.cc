@@ -96,11 +96,18 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     journal.Remove(kCaptureEntry);
     transaction.Commit();
   }
+  if (!known.reverse.empty()) ReplayReverse(*session, known, /*locked=*/false);
   const Manifest& manifest = *known.manifest;
   ExchangeRequest request;
   request.schemas = manifest.schemas;
   request.back = true;
   request.keys = DependentsFrom(known.cutover.at("dropped_keys"));
+  for (const Json& state : known.cutover.value("old_triggers", Json::array())) {
+    request.triggers.push_back({{state.at(0).get<std::string>(), state.at(1).get<std::string>()},
+                                state.at(2).get<std::string>(),
+                                state.at(3).get<bool>(),
+                                state.at(4).get<std::string>().at(0)});
+  }
   std::vector<std::string> users;
   std::vector<std::string> backups;
   for (const SchemaNames& names : manifest.schemas) {
@@ -148,6 +155,10 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
       if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
       within("writes since the cutover");
     }
+    if (!known.reverse.empty()) {
+      ReplayReverse(*session, known, /*locked=*/true);
+      within("writes carried back");
+    }
     for (const SchemaNames& names : manifest.schemas) {
       session->Execute("CREATE SCHEMA IF NOT EXISTS " + db::QuoteIdentifier(names.shadow));
     }
@@ -163,6 +174,13 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                            std::to_string(static_cast<std::int64_t>(budget.milliseconds())) +
                            " ms (" + budget.Stages() + ")");
   context_.At("rollback.after_commit");
+  if (!known.reverse.empty()) {  // the new tables stand aside: nobody writes to them
+    db::Transaction removal(*session);
+    journal.CheckEpoch(context_.epoch());
+    capture::Remove(*session, known.reverse);
+    journal.Remove(kReverseEntry);
+    removal.Commit();
+  }
   for (const std::string& sql : exchange.validations()) {
     try {
       session->Execute(sql);

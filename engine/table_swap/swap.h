@@ -20,6 +20,8 @@
 
 namespace understudy::table_swap {
 
+struct SetDecision;
+
 // Entries of the journal beside the manifest's.
 inline constexpr const char* kCaptureEntry = "capture";    // [CapturedTable], while installed
 inline constexpr const char* kBlockedEntry = "blocked";    // rows that the shadow refuses
@@ -72,6 +74,7 @@ class TableSwap final : public core::Migration {
     std::vector<capture::CapturedTable> reverse;
   };
 
+  std::string SessionName() const;
   SessionPtr Connect(std::chrono::milliseconds lock_timeout) const;
   SessionPtr Connect() const { return Connect(lock_timeout_); }
   Known Read(core::Journal& journal) const;
@@ -105,8 +108,26 @@ class TableSwap final : public core::Migration {
   void DrainLocked(db::Session& session, const Known& known, const core::CutoverOptions& options,
                    const std::function<void(std::string_view)>& within);
 
+  // reverse.cc
+  struct Reverse {
+    std::vector<capture::CapturedTable> tables;
+    std::vector<TriggerState> triggers;  // of the old tables, as they are before the cutover
+    // Foreign keys between old tables, which are taken off while rows are replayed into these.
+    Json keys = Json::array();
+    std::vector<std::string> not_covered;
+  };
+  Reverse PlanReverse(db::Session& session, const Known& known) const;
+  void StartReverse(db::Session& session, const Known& known, Reverse& reverse) const;
+  void ReplayReverse(db::Session& session, const Known& known, bool locked);
+
   // rollback.cc
   std::vector<std::string> WritesSince(db::Session& session, const Known& known) const;
+
+  // plan.cc
+  void PlanEarlier(db::Session& session, core::Plan& plan);
+  void PlanWhatIsLeft(const Known& known, core::Plan& plan);
+  void PlanTables(db::Session& session, db::Session& fresh, const SetDecision& decision,
+                  const std::vector<Movable>& old_objects, core::Plan& plan);
 
   // removal.cc
   std::vector<std::string> RemoveAll(bool dry_run, bool also_backup);

@@ -1,5 +1,6 @@
 #include "engine/table_swap/table_swap.h"
 
+#include "engine/base/digest.h"
 #include "engine/base/error.h"
 #include "engine/table_swap/swap.h"
 
@@ -20,10 +21,24 @@ TableSwap::TableSwap(core::Context& context)
       settings_(Settings::Read(spec_)),
       lock_timeout_(spec_.limits.lock_timeout_ms.value_or(kLockTimeoutMs)) {}
 
+// With the migration's name: another one's sessions are left alone.
+std::string TableSwap::SessionName() const {
+  constexpr std::size_t kLongest = 63;
+  std::string name = "understudy-engine table-swap " + spec_.id;
+  if (name.size() > kLongest) {
+    name = name.substr(0, kLongest - 17) + " " + Sha256Hex(spec_.id).substr(0, 16);
+  }
+  // Anything else would be replaced by the server.
+  for (char& c : name) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return name;
+}
+
 TableSwap::SessionPtr TableSwap::Connect(std::chrono::milliseconds lock_timeout) const {
   return db::Connect(
       spec_.Target(),
-      {.application_name = "understudy-engine table-swap",
+      {.application_name = SessionName(),
        .lock_timeout = lock_timeout,
        .statement_timeout = std::chrono::milliseconds(spec_.limits.statement_timeout_ms)});
 }

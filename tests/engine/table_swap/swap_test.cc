@@ -428,5 +428,131 @@ TEST_F(TableSwap, WritesAFileThatRemovesEverythingByPsqlAlone) {
   world_.target().Run("INSERT INTO \"User\" (email) VALUES ('writes go on')");
 }
 
+// hard-cases 58, 59: with reverse capture a rollback loses nothing.
+TEST_F(TableSwap, CarriesLaterWritesBackWhereTheyAreCaptured) {
+  NEED_POSTGRES();
+  Fill();
+  world_.document()["reverse"] = true;
+  world_.target().Run(
+      "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.email := "
+      "upper(NEW.email); RETURN NEW; END';"
+      "CREATE TRIGGER shout BEFORE INSERT ON \"User\" FOR EACH ROW WHEN (NEW.email LIKE 'q%') "
+      "EXECUTE FUNCTION shout()");
+  const std::string catalog = Catalog();
+  core::PhaseOutcome outcome = world_.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Verify().kind, Kind::kDone);
+  world_.target().Run(
+      R"(INSERT INTO "User" (email) VALUES ('quiet'); DELETE FROM "User" WHERE id = 9;
+    UPDATE "User" SET role = 'admin' WHERE id = 1; UPDATE area SET name = 'after' WHERE id = 2;
+    INSERT INTO "Link" VALUES (101, 60))");
+  outcome = world_.Rollback();
+  // Area 60 is only in the new data: the old side cannot take the link.
+  EXPECT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.message, HasSubstr("Link_area_id_fkey"));
+  world_.target().Run("UPDATE \"Link\" SET area_id = 1 WHERE user_id = 101");
+  outcome = world_.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(
+      world_.Scalar("SELECT string_agg(concat_ws(':', id, email, role), ' ' ORDER BY id) FROM "
+                    "public.\"User\" WHERE id IN (1, 9, 101)"),
+      "1:u1:admin 101:quiet:user");
+  EXPECT_EQ(world_.Scalar("SELECT string_agg(name, ' ' ORDER BY id) FROM public.area WHERE id < 4"),
+            "old 1 after old 3");
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM public.\"Link\""), "50");
+  EXPECT_EQ(world_.Scalar("SELECT nextval('public.\"User_id_seq\"')"), "102");
+  world_.target().Run("SELECT setval('\"User_id_seq\"', 100)");
+  EXPECT_EQ(Catalog(), catalog);
+  EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+std::string Refusals(const core::Plan& plan) {
+  std::string all;
+  for (const core::PlanRefusal& refusal : plan.refused)
+    all += refusal.object + ": " + refusal.why + "\n";
+  return all;
+}
+std::string Warnings(const core::Plan& plan) {
+  std::string all;
+  for (const std::string& warning : plan.warnings) all += warning + "\n";
+  return all;
+}
+
+// The dry run changes nothing, and says every step.
+TEST_F(TableSwap, PlansWithoutChangingAnything) {
+  NEED_POSTGRES();
+  Fill();
+  const std::string catalog = Catalog();
+  const std::string rows = Rows();
+  const auto long_one = world_.target().Connect();
+  core::Plan plan = world_.Plan();
+  EXPECT_EQ(Refusals(plan), "");
+  EXPECT_EQ(Catalog(), catalog);
+  EXPECT_EQ(Rows(), rows);
+  EXPECT_EQ(world_.Ours(), "");
+  std::string steps;
+  bool locks = false;
+  for (const core::PlanStep& step : plan.steps) {
+    steps += step.phase + ": " + step.what + "\n";
+    if (step.phase == "cutover" && !step.locks.empty()) {
+      locks = step.locks.dump().find("AccessExclusiveLock") != std::string::npos;
+    }
+  }
+  EXPECT_THAT(steps, HasSubstr("rows of public.\"User\": production's, kept in step"));
+  EXPECT_THAT(steps, HasSubstr("rows of public.area: the source's"));
+  EXPECT_TRUE(locks);
+  EXPECT_EQ(plan.next, "migrate prepare");
+}
+
+// hard-cases 7, 52, 135 and foreign keys into the new data without a parent.
+TEST_F(TableSwap, RefusesByNameWhatItCannotDo) {
+  NEED_POSTGRES();
+  Fill();
+  world_.target().Run(
+      "SET client_min_messages = error; CREATE PUBLICATION pub FOR TABLE area;"
+      "INSERT INTO area VALUES (77, 'only here'); INSERT INTO \"Link\" VALUES (77, 77);"
+      "CREATE SCHEMA other; CREATE MATERIALIZED VIEW other.mv AS SELECT * FROM area;"
+      "ALTER TABLE \"User\" DROP CONSTRAINT \"User_pkey\" CASCADE;"
+      "ALTER TABLE \"User\" DROP CONSTRAINT \"User_email_key\" CASCADE");
+  const core::Plan plan = world_.Plan();
+  const std::string refusals = Refusals(plan);
+  EXPECT_THAT(refusals, HasSubstr("publication pub: it publishes public.area"));
+  EXPECT_THAT(refusals, HasSubstr("table public.\"Link\": 1 values"));
+  EXPECT_THAT(refusals, HasSubstr("such as 77"));
+  EXPECT_THAT(refusals, HasSubstr("materialized view other.mv"));
+  EXPECT_THAT(refusals, HasSubstr("table public.\"User\""));
+  EXPECT_EQ(world_.Prepare().kind, Kind::kRefused);
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+// hard-case 22: a second migration of the same tables.
+TEST_F(TableSwap, RefusesASecondMigrationOfTheSameSchema) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  world_.set_id("other");
+  const core::PhaseOutcome outcome = world_.Prepare();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("migration 'swap'"));
+  world_.set_id("swap");
+  EXPECT_EQ(world_.Cutover().kind, Kind::kDone);
+  world_.set_id("other");
+  const core::Plan plan = world_.Plan();
+  EXPECT_EQ(Refusals(plan), "");
+  EXPECT_EQ(plan.existing_backup.value("migration", ""), "swap");
+  EXPECT_EQ(plan.existing_backup.at("tables").size(), 3U);
+}
+
+// hard-cases 20, 148.
+TEST_F(TableSwap, TellsOfLongTransactions) {
+  NEED_POSTGRES();
+  Fill();
+  const auto holder = world_.target().Connect();
+  holder->Begin();
+  holder->Query("SELECT pg_sleep(5.5)");
+  EXPECT_THAT(Warnings(world_.Plan()), HasSubstr("pid " + std::to_string(holder->BackendPid())));
+}
+
 }  // namespace
 }  // namespace understudy::table_swap

@@ -1,0 +1,137 @@
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/table_swap/mapping.h"
+#include "engine/table_swap/swap.h"
+
+// Capture the other way: from the cutover on, the keys of rows that users write to the new tables
+// are recorded, and a rollback brings their present state to the old ones first.
+namespace understudy::table_swap {
+namespace {
+constexpr std::int64_t kEntriesAtOnce = 200000;
+constexpr int kRoundsBeforeLocks = 20;
+constexpr std::int64_t kNearlyEmpty = 1000;
+}  // namespace
+
+TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& known) const {
+  Reverse reverse;
+  std::vector<catalog::Oid> old_oids;
+  std::vector<catalog::Oid> new_oids;
+  for (const SetTable& table : known.manifest->tables) {
+    if (table.old_oid == 0 || table.new_oid == 0) continue;
+    old_oids.push_back(table.old_oid);
+    new_oids.push_back(table.new_oid);
+  }
+  const auto old_tables = catalog::ReadTablesByOid(session, old_oids);
+  const auto new_tables = catalog::ReadTablesByOid(session, new_oids);
+  for (std::size_t i = 0; i < old_oids.size(); ++i) {
+    const auto old_table = std::ranges::find(old_tables, old_oids[i], &catalog::Table::oid);
+    const auto new_table = std::ranges::find(new_tables, new_oids[i], &catalog::Table::oid);
+    if (old_table == old_tables.end() || new_table == new_tables.end()) continue;
+    if (old_table->partition_of != 0) continue;
+    const auto rules = settings_.columns.find(old_table->name);
+    const TableMapping forth = MakeMapping(
+        session, *old_table, *new_table,
+        rules == settings_.columns.end() ? std::map<std::string, ColumnRule>{} : rules->second);
+    if (!forth.refused.empty()) {
+      reverse.not_covered.push_back(old_table->name.Display() + ": " + forth.refused[0]);
+      continue;
+    }
+    TableMapping back = InvertMapping(session, forth, *old_table, *new_table);
+    if (!back.refused.empty()) {
+      reverse.not_covered.push_back(old_table->name.Display() + ": " + back.refused[0]);
+      continue;
+    }
+    reverse.tables.push_back({new_table->oid, old_table->oid, std::move(back.rows)});
+    // Triggers and rules of a table that is replayed into must not fire.
+    for (const db::Row& row :
+         session
+             .Query(
+                 "SELECT tgname, tgenabled, false FROM pg_trigger WHERE tgrelid = $1 AND NOT "
+                 "tgisinternal AND tgenabled <> 'D' AND tgname NOT LIKE 'understudy\\_capture%' "
+                 "UNION ALL SELECT rulename, ev_enabled, true FROM pg_rewrite WHERE ev_class = $1 "
+                 "AND ev_enabled <> 'D' ORDER BY 3, 1",
+                 {db::Value::Integer(old_table->oid)})
+             .rows) {
+      reverse.triggers.push_back(
+          {old_table->name, row[0].text, row[2].AsBool(), row[1].text.at(0)});
+    }
+  }
+  for (const catalog::ForeignKey& key : catalog::ReadForeignKeys(session, old_oids)) {
+    if (key.parent != 0 || !key.validated) continue;
+    if (std::ranges::find(old_oids, key.from_oid) == old_oids.end() ||
+        std::ranges::find(old_oids, key.to_oid) == old_oids.end()) {
+      continue;
+    }
+    reverse.keys.push_back({{"name", key.name},
+                            {"from", key.from_oid},
+                            {"from_columns", key.from_columns},
+                            {"to", key.to_oid},
+                            {"to_columns", key.to_columns},
+                            {"match_full", key.match_full}});
+  }
+  return reverse;
+}
+
+// REQUIRES: the exchange is done in the open transaction.
+void TableSwap::StartReverse(db::Session& session, const Known& known, Reverse& reverse) const {
+  std::string sql;
+  for (const TriggerState& state : reverse.triggers) {
+    sql += "ALTER TABLE " + known.manifest->Backup(state.table).Quoted() + " DISABLE " +
+           (state.rule ? "RULE " : "TRIGGER ") + db::QuoteIdentifier(state.name) + ";\n";
+  }
+  if (!sql.empty()) session.Execute(sql);
+  capture::Install(session, reverse.tables);
+}
+
+// Before the locks until little is left, and under them to the end. A row that the old table does
+// not take holds the rollback back.
+void TableSwap::ReplayReverse(db::Session& session, const Known& known, bool locked) {
+  std::vector<capture::CapturedTable> drained;
+  for (int round = 0; round < (locked ? 1 : kRoundsBeforeLocks); ++round) {
+    std::int64_t entries = 0;
+    for (const capture::CapturedTable& table : WrittenTo(session, known.reverse)) {
+      context_.ThrowIfStopped();
+      const capture::ReplayResult result =
+          locked ? capture::Replay(session, table, {.entries = std::nullopt})
+                 : ReplayOne(session, table, kEntriesAtOnce);
+      if (!result.refused.empty()) {
+        throw Error(ErrorKind::kMismatch,
+                    "the old table " + result.refused[0].table.Display() + " refuses the row " +
+                        result.refused[0].key.dump() + ": " + result.refused[0].why +
+                        "; the new tables stay in service. Mend the row, then: understudy migrate "
+                        "rollback",
+                    "blocked");
+      }
+      entries += result.entries;
+      if (result.entries > 0) drained.push_back(table);
+    }
+    if (entries < kNearlyEmpty) break;
+  }
+  // Those keys come back with the tables: all of them looked at before the locks, what was replayed
+  // just now under them.
+  const auto check = [&](const Json& key, const capture::Orphans& orphans) {
+    if (orphans.rows == 0) return;
+    throw Error(ErrorKind::kMismatch,
+                std::to_string(orphans.rows) +
+                    " rows would refer to nothing in the old tables (foreign key " +
+                    key.at("name").get<std::string>() + "), such as " + orphans.examples.dump() +
+                    "; the new tables stay in service. Mend the rows, then: understudy migrate "
+                    "rollback",
+                "orphans");
+  };
+  for (const Json& key : known.cutover.value("old_keys", Json::array())) {
+    const capture::Reference reference = {
+        key.at("from").get<catalog::Oid>(), key.at("from_columns").get<std::vector<std::string>>(),
+        key.at("to").get<catalog::Oid>(), key.at("to_columns").get<std::vector<std::string>>(),
+        key.at("match_full").get<bool>()};
+    if (!locked) check(key, capture::FindOrphans(session, reference));
+    for (const capture::CapturedTable& table : drained) {
+      if (locked && (table.mirror == reference.from || table.mirror == reference.to)) {
+        check(key, capture::FindOrphansAmong(session, reference, table));
+      }
+    }
+  }
+}
+
+}  // namespace understudy::table_swap
