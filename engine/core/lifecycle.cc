@@ -253,12 +253,14 @@ PhaseOutcome Lifecycle::RunThrough(Phase through) {
     lock = std::make_unique<MigrationLock>(spec_.Target(), spec_.id);
     JournalRecord record = Load();
     if (record.state == State::kAmbiguous) {
+      const State was = ResumeState(record);
       switch (migration_->WhoOwns()) {
         case Owner::kNew:
-          SetState(record.state = State::kCutOver);
+          SetState(record.state = DonePhases(was) >= 4 ? was : State::kCutOver);
           break;
         case Owner::kOld:
-          SetState(record.state = State::kReady);
+          // A commit before the cutover's may have been lost as well: it goes on from there.
+          SetState(record.state = DonePhases(was) >= 4 ? State::kRolledBack : was);
           break;
         case Owner::kUnknown:
           return {PhaseOutcome::Kind::kAmbiguous, record.state,

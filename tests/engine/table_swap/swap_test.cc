@@ -299,6 +299,30 @@ TEST_F(TableSwap, KeepsTheOldBackupUntilTheNextPrepareHasSucceeded) {
   EXPECT_EQ(world_.Ours(), "");
 }
 
+// hard-case 25: not the engine dies, but its sessions.
+TEST_F(TableSwap, GoesOnWhenTheServerEndsItsSessions) {
+  NEED_POSTGRES();
+  Fill();
+  for (const std::string point : {"copy.before_commit", "prepare.post_data_built"}) {
+    SCOPED_TRACE(point);
+    bool once = true;
+    world_.at_point = [&](std::string_view at) {
+      if (at != point || !std::exchange(once, false)) return;
+      world_.target().Run(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
+          "current_database() AND application_name LIKE 'understudy-engine%'");
+    };
+    core::PhaseOutcome outcome = world_.Prepare();
+    if (!outcome.ok()) outcome = world_.Prepare();
+    ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+    outcome = world_.Cutover();
+    EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+    EXPECT_EQ(world_.Rollback().kind, Kind::kDone);
+    EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
+    EXPECT_EQ(world_.Ours(), "");
+  }
+}
+
 TEST(TableSwapSchemas, RemovesSchemasWhoseTablesReferToEachOther) {
   NEED_POSTGRES();
   SwapWorld world(false);
