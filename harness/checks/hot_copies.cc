@@ -44,7 +44,7 @@ HotCopies::HotCopies(const Evidence& evidence) : evidence_(evidence) {
 }
 
 void HotCopies::ReadTimes() {
-  const double end = EndOf(evidence_);
+  const double end = HotCopy::kNever;  // until a reset
   for (const Event& event : evidence_.events()) {
     if (event.kind != "point" && event.kind != "phase") continue;
     const std::string name = TextAt(event.data, "migration");

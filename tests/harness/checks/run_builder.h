@@ -114,12 +114,14 @@ class RunBuilder {
     return *this;
   }
   RunBuilder& Operation(double started_ms, double duration_ms, const std::string& outcome = "ok",
-                        const std::string& sqlstate = "", bool expected = false) {
+                        const std::string& sqlstate = "", bool expected = false,
+                        const std::string& message = "it failed") {
     ledger_->Query(
         "INSERT INTO operations VALUES ('w1', 'writers', 'update', 'main', 'UPDATE', ?1, ?2, ?3,"
-        " ?4, 'it failed', ?5)",
+        " ?4, ?6, ?5)",
         {db::Value::Real(started_ms), db::Value::Real(duration_ms), db::Value::Text(outcome),
-         db::Value::Text(sqlstate), db::Value::Integer(expected ? 1 : 0)});
+         db::Value::Text(sqlstate), db::Value::Integer(expected ? 1 : 0),
+         db::Value::Text(message)});
     return *this;
   }
   RunBuilder& End(const std::string& status = "complete", const std::string& reason = "") {

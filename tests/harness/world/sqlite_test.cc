@@ -51,6 +51,25 @@ TEST_F(SqliteWorld, GivesAFreshFileEachTimeAndTakesItAway) {
   EXPECT_FALSE(std::filesystem::exists(file.parent_path()));
 }
 
+TEST_F(SqliteWorld, WhatAMigrationMakesIsAPlaceWhereNothingIs) {
+  spec_.made_by_migration = true;
+  std::filesystem::path file;
+  {
+    const auto lease = Provision(spec_, options_);
+    file = lease->endpoint().file();
+    EXPECT_FALSE(lease->IsThere());
+    EXPECT_FALSE(std::filesystem::exists(file));
+    const auto nothing = lease->Clone("nothing");
+    EXPECT_TRUE(nothing->IsThere());
+    EXPECT_EQ(Ask(*nothing, "SELECT count(*) FROM sqlite_schema"), "0");
+    EXPECT_FALSE(lease->IsThere());  // a clone makes nothing here
+    db::Connect(lease->endpoint(), {.create = true})->Execute("CREATE TABLE t (id INTEGER)");
+    EXPECT_TRUE(lease->IsThere());
+    EXPECT_EQ(Ask(*lease->Clone("made"), "SELECT count(*) FROM sqlite_schema"), "1");
+  }
+  EXPECT_FALSE(std::filesystem::exists(file.parent_path()));
+}
+
 TEST_F(SqliteWorld, AKnownFixtureComesFromTheCache) {
   Fixture("CREATE TABLE t (id INTEGER);");
   Provision(spec_, options_);
