@@ -58,6 +58,7 @@ struct SwapCase {
   bool reverse = false;
   int interrupt = 0;  // 0 = not; else a point
   int nth = 1;
+  bool cut = false;  // the server ends the engine's sessions there; else the engine fails
   bool then_reset = false;
   int after = 0;  // cleanup, rollback
 };

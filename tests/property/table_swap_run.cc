@@ -27,6 +27,12 @@ void SwapRunner::OnEvent(const core::Event& event) {
   if (event.kind != "point" || interrupted_) return;
   if (event.data.value("point", "") != interrupt_at_ || --interrupt_nth_ > 0) return;
   interrupted_ = true;
+  if (cut_) {
+    target_.Connect()->Query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE "
+        "'understudy-engine%' AND datname = current_database()");
+    return;
+  }
   throw Error(ErrorKind::kInternal, "interrupted by the property");
 }
 
@@ -63,6 +69,7 @@ void SwapRunner::Begin(const SwapCase& swap) {
   replaced_before_ = AllRows(swap, target_, true);
   interrupt_at_ = InterruptPoints()[static_cast<std::size_t>(swap.interrupt)];
   interrupt_nth_ = swap.nth;
+  cut_ = swap.cut;
   interrupted_ = swap.interrupt == 0;
 }
 
@@ -145,7 +152,17 @@ std::string SwapRunner::Reach(const SwapCase& swap, core::Phase phase) {
   const std::string verb(core::PhaseName(phase));
   const bool may_be_interrupted = !interrupted_;
   core::PhaseOutcome outcome = Through(phase);
-  if (may_be_interrupted && interrupted_) {
+  if (may_be_interrupted && interrupted_ && cut_) {
+    // What has lost its sessions tries again by itself, or says that it does not know.
+    ++totals_.interrupted;
+    for (int i = 0; i < 3 && !outcome.ok(); ++i) {
+      if (swap.then_reset && phase == core::Phase::kPrepare && i == 0) {
+        if (const std::string wrong = CheckReset(); !wrong.empty()) return wrong;
+      }
+      if (outcome.kind == Kind::kRefused) break;
+      outcome = Through(phase);
+    }
+  } else if (may_be_interrupted && interrupted_) {
     ++totals_.interrupted;
     const bool committed = interrupt_at_ == "cutover.after_commit";
     if (outcome.ok() && !committed) return "interrupted, and yet " + Told(verb, outcome);

@@ -67,6 +67,7 @@ class SwapRunner : public core::Probe {
   std::string interrupt_at_;
   int interrupt_nth_ = 0;
   bool interrupted_ = false;
+  bool cut_ = false;
   Totals totals_;
   std::int64_t number_ = 0;
 };
