@@ -351,6 +351,12 @@ db::Endpoint HotCopied::Backwards(const HotCopy& copy) {
   db::Endpoint old = rehearsal_.Database(copy.source).endpoint();
   double first = HotCopy::kNever;
   const Evidence evidence = Evidence::Read(rehearsal_.evidence.folder());
+  for (const Event* event : EventsWith(evidence, "snapshot", "database", copy.source)) {
+    // Its shape, whatever became of the file since: it may have been archived.
+    if (Lease* held = rehearsal_.Held(TextAt(event->data, "name"), copy.source)) {
+      old = held->endpoint();
+    }
+  }
   for (const Event* event : EventsWith(evidence, "snapshot", "database", copy.target)) {
     Lease* held = rehearsal_.Held(TextAt(event->data, "name"), copy.target);
     if (held == nullptr || event->t_ms < copy.ready_ms || event->t_ms > first) continue;
