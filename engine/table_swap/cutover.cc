@@ -147,7 +147,6 @@ ExchangeRequest TableSwap::Forth(const Known& known) const {
   request.keys = KeysOf(manifest.foreign_keys);
   request.triggers = manifest.triggers;
   request.from_source = settings_.from_source;
-  request.drop_inner_keys = settings_.reverse;
   return request;
 }
 
@@ -345,7 +344,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     }
     exchange.Apply(*session, within);
     if (settings_.reverse) {
-      StartReverse(*session, known, reverse);
+      capture::Install(*session, reverse.tables);
       Json tables = Json::array();
       for (const capture::CapturedTable& table : reverse.tables) tables.push_back(table.ToJson());
       journal.Put(kReverseEntry, tables);
@@ -360,6 +359,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
                                 {"rows", rows_of_replaced_},
                                 {"old_triggers", old_triggers},
                                 {"old_keys", reverse.keys},
+                                {"inner_keys", DependentsJson(reverse.inner_keys)},
                                 {"dropped_keys", DependentsJson(exchange.dropped_keys())},
                                 {"validations", exchange.validations()}});
   });

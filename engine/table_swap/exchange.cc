@@ -88,7 +88,7 @@ std::string StateSql(const TriggerState& state) {
 Exchange::Exchange(db::Session& session, ExchangeRequest request) : request_(std::move(request)) {
   digest_ = CatalogDigest(session, request_.out);
   dependents_ = FindDependents(session, request_.out);
-  outbound_ = FindOutbound(session, request_.out, request_.drop_inner_keys);
+  outbound_ = FindOutbound(session, request_.out);
   FindPairs(session);
   if (!request_.keep_sequences) carrier_ = SequenceCarrier(session, sequences_);
   publications_ = PublicationChanges(session, tables_);

@@ -23,8 +23,6 @@ struct ExchangeRequest {
   std::vector<Dependent> keys;         // foreign keys of `in` that are made behind the exchange
   std::vector<TriggerState> triggers;  // states that triggers and rules of `in` are to have
   bool from_source = false;            // then production's comments, policies, … go over to `in`
-  // Foreign keys between the tables of `out` go too: rows will be replayed into these (reverse).
-  bool drop_inner_keys = false;
   // Sequences of `in` whose values stay as they are (a rollback that gives up later writes).
   bool keep_sequences = false;
 };

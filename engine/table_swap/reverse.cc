@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/table_swap/mapping.h"
@@ -57,8 +58,15 @@ TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& kno
           {old_table->name, row[0].text, row[2].AsBool(), row[1].text.at(0)});
     }
   }
+  std::set<std::string> outbound;
+  for (const Dependent& key : FindOutbound(session, known.manifest->old_objects)) {
+    outbound.insert(key.object);
+  }
+  for (Dependent& key : FindOutbound(session, known.manifest->old_objects, true)) {
+    if (!outbound.contains(key.object)) reverse.inner_keys.push_back(std::move(key));
+  }
   for (const catalog::ForeignKey& key : catalog::ReadForeignKeys(session, old_oids)) {
-    if (key.parent != 0 || !key.validated) continue;
+    if (key.parent != 0) continue;
     if (std::ranges::find(old_oids, key.from_oid) == old_oids.end() ||
         std::ranges::find(old_oids, key.to_oid) == old_oids.end()) {
       continue;
@@ -68,20 +76,30 @@ TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& kno
                             {"from_columns", key.from_columns},
                             {"to", key.to_oid},
                             {"to_columns", key.to_columns},
-                            {"match_full", key.match_full}});
+                            {"match_full", key.match_full},
+                            {"validated", key.validated}});
   }
   return reverse;
 }
 
-// REQUIRES: the exchange is done in the open transaction.
-void TableSwap::StartReverse(db::Session& session, const Known& known, Reverse& reverse) const {
-  std::string sql;
-  for (const TriggerState& state : reverse.triggers) {
-    sql += "ALTER TABLE " + known.manifest->Backup(state.table).Quoted() + " DISABLE " +
-           (state.rule ? "RULE " : "TRIGGER ") + db::QuoteIdentifier(state.name) + ";\n";
+// Makes the old tables, which nobody uses, ready to be replayed into: their triggers and the
+// foreign keys between them must not act. The exchange that follows puts them back.
+void TableSwap::OpenOldTables(db::Session& session, const Known& known) const {
+  db::Transaction transaction(session);
+  core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
+  for (const Json& state : known.cutover.value("old_triggers", Json::array())) {
+    const db::TableName table{state.at(0).get<std::string>(), state.at(1).get<std::string>()};
+    session.Execute("ALTER TABLE " + known.manifest->Backup(table).Quoted() + " DISABLE " +
+                    (state.at(3).get<bool>() ? "RULE " : "TRIGGER ") +
+                    db::QuoteIdentifier(state.at(2).get<std::string>()));
   }
-  if (!sql.empty()) session.Execute(sql);
-  capture::Install(session, reverse.tables);
+  for (const Json& key : known.cutover.value("old_keys", Json::array())) {
+    const auto table = catalog::NameOf(session, key.at("from").get<catalog::Oid>());
+    if (!table) continue;
+    session.Execute("ALTER TABLE " + table->Quoted() + " DROP CONSTRAINT IF EXISTS " +
+                    db::QuoteIdentifier(key.at("name").get<std::string>()));
+  }
+  transaction.Commit();
 }
 
 // Before the locks until little is left, and under them to the end. A row that the old table does

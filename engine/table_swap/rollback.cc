@@ -96,12 +96,18 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     journal.Remove(kCaptureEntry);
     transaction.Commit();
   }
-  if (!known.reverse.empty()) ReplayReverse(*session, known, /*locked=*/false);
+  if (!known.reverse.empty()) {
+    OpenOldTables(*session, known);
+    ReplayReverse(*session, known, /*locked=*/false);
+  }
   const Manifest& manifest = *known.manifest;
   ExchangeRequest request;
   request.schemas = manifest.schemas;
   request.back = true;
   request.keys = DependentsFrom(known.cutover.at("dropped_keys"));
+  for (const Dependent& key : DependentsFrom(known.cutover.value("inner_keys", Json::array()))) {
+    if (!known.reverse.empty()) request.keys.push_back(key);
+  }
   for (const Json& state : known.cutover.value("old_triggers", Json::array())) {
     request.triggers.push_back({{state.at(0).get<std::string>(), state.at(1).get<std::string>()},
                                 state.at(2).get<std::string>(),

@@ -114,10 +114,11 @@ class TableSwap final : public core::Migration {
     std::vector<TriggerState> triggers;  // of the old tables, as they are before the cutover
     // Foreign keys between old tables, which are taken off while rows are replayed into these.
     Json keys = Json::array();
+    std::vector<Dependent> inner_keys;  // the same as SQL
     std::vector<std::string> not_covered;
   };
   Reverse PlanReverse(db::Session& session, const Known& known) const;
-  void StartReverse(db::Session& session, const Known& known, Reverse& reverse) const;
+  void OpenOldTables(db::Session& session, const Known& known) const;
   void ReplayReverse(db::Session& session, const Known& known, bool locked);
 
   // rollback.cc
