@@ -105,6 +105,12 @@ core::Spec LoadSpec(const Options& options, const core::Registry& registry) {
     const std::string dir = options.dir.empty() ? "." : options.dir;
     if (!std::filesystem::is_directory(dir)) throw UsageError("no such folder: " + dir);
     file = std::filesystem::canonical(dir) / "schema.sql";
+    if (options.dir.empty() && !std::filesystem::exists(file)) {
+      throw UsageError(
+          "FILE is missing: the migration file (or, for the hot copy of an SQLite file, "
+          "run this in a folder that holds schema.sql; the schema was not found: " +
+          file.string() + ")");
+    }
     document = {{"strategy", "hot-copy"}, {"dir", file.parent_path().string()}};
   } else {
     document = ParseJsonFile(file);
