@@ -13,7 +13,8 @@ namespace understudy::db::internal {
 //   understudy_sum(x)            aggregate: the sum of integers modulo 2^64; 0 of no rows
 //   understudy_row(v…)           a blob that two lists of values share only when they are the
 //                                same values; integers sort as numbers, text and blobs as bytes
-//   understudy_key(text, n)      the n-th value of a key as capture writes it (storage class and hex)
+//   understudy_key(text, n)      the n-th value of a key as capture writes it (storage class and
+//   hex)
 void RegisterSqliteFunctions(sqlite3* database);
 
 }  // namespace understudy::db::internal

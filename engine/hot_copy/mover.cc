@@ -242,9 +242,10 @@ void Mover::CheckOldSchema() {
   // everything is replayed, and no rowid is looked for any more.
   const bool drained =
       session_
-          ->Scalar("SELECT EXISTS (SELECT 1 FROM old._migration_marker WHERE id = 0 AND status = "
-                   "'draining') AND coalesce((SELECT max(id) FROM old._migration_log), 0) <= "
-                   "(SELECT last_replayed_log_id FROM main._migration_progress WHERE id = 0)")
+          ->Scalar(
+              "SELECT EXISTS (SELECT 1 FROM old._migration_marker WHERE id = 0 AND status = "
+              "'draining') AND coalesce((SELECT max(id) FROM old._migration_log), 0) <= "
+              "(SELECT last_replayed_log_id FROM main._migration_progress WHERE id = 0)")
           .AsBool();
   if (!drained && !stored.rows[0][1].is_null() && stored.rows[0][1].AsInteger() != version) {
     for (const TableWork& work : move_.tables) {

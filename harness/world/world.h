@@ -29,9 +29,9 @@ class Lease {
   virtual std::string version() const = 0;    // "15.18"
   // Whether there is anything at the endpoint: see above.
   bool IsThere() const;
-  // A second database on the same server with the same content (empty where nothing is), for held snapshots and probes.
-  // REQUIRES: nobody else is connected (PostgreSQL). Error(kConflict) when somebody is,
-  // Error(kUnsupported) when this lease cannot (external), with the reason.
+  // A second database on the same server with the same content (empty where nothing is), for held
+  // snapshots and probes. REQUIRES: nobody else is connected (PostgreSQL). Error(kConflict) when
+  // somebody is, Error(kUnsupported) when this lease cannot (external), with the reason.
   virtual std::unique_ptr<Lease> Clone(const std::string& label) = 0;
   virtual Power* power() { return nullptr; }
   // How a person connects to it (for --keep); no password in it.

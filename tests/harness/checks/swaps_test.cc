@@ -72,7 +72,8 @@ TEST_F(Swapped, TablesThatAreNotPreservedTakeTheSourcesRowsAndShape) {
   const auto old_column = Object("column:public.places.gone", {{"type", "text"}});
   const auto new_column = Object("column:public.places.fresh", {{"type", "text"}});
   const auto check = Object("constraint:public.places.c", {{"definition", "CHECK (true)"}});
-  Snapshots({kPlaces, kOrders, old_column}, {Table("places", "app: select"), kOrders, new_column, check},
+  Snapshots({kPlaces, kOrders, old_column},
+            {Table("places", "app: select"), kOrders, new_column, check},
             {kPlaces, kOrders, new_column, check});
   Serve();
   EXPECT_EQ(Judge("catalog"), Outcome::kPass);  // grants are production's, columns the source's
