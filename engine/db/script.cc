@@ -7,6 +7,7 @@
 #include <cctype>
 
 #include "engine/base/error.h"
+#include "engine/db/session.h"
 
 namespace understudy::db {
 namespace {
@@ -416,6 +417,14 @@ std::vector<ScriptStatement> SplitScript(std::string_view text, Engine engine,
     text = without_mark;
   }
   return Splitter(text, engine, file).Split();
+}
+
+void Send(Session& session, const ScriptStatement& statement) {
+  if (statement.copy_from_stdin) {
+    session.CopyFrom(statement.sql, statement.copy_data);
+  } else {
+    session.Execute(statement.sql);
+  }
 }
 
 bool WrittenByPgDump(std::string_view text) {

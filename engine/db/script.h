@@ -32,6 +32,10 @@ struct ScriptStatement {
 std::vector<ScriptStatement> SplitScript(std::string_view text, Engine engine,
                                          std::string_view file);
 
+class Session;
+// Executes it, with its COPY data where it has some.
+void Send(Session& session, const ScriptStatement& statement);
+
 // Whether a file was written by pg_dump and must be loaded by psql.
 bool WrittenByPgDump(std::string_view text);
 

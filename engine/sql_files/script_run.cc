@@ -209,14 +209,6 @@ ScriptRunner::ScriptRunner(const core::Context& context, db::Session& session,
       journal_(session, migration_id),
       epoch_(epoch) {}
 
-void ScriptRunner::Send(const db::ScriptStatement& statement) {
-  if (statement.copy_from_stdin) {
-    session_.CopyFrom(statement.sql, statement.copy_data);
-  } else {
-    session_.Execute(statement.sql);
-  }
-}
-
 void ScriptRunner::RunStatement(const ScriptRun& run, std::size_t index) {
   const db::ScriptStatement& statement = run.statements[index];
   const Json place = {{"file", run.display}, {"line", statement.line}};
@@ -231,7 +223,7 @@ void ScriptRunner::RunStatement(const ScriptRun& run, std::size_t index) {
   const auto started = SteadyClock::now();
   try {
     const CancelOnStop cancel(context_, session_);
-    if (!SabotagedOnce("sql-skips-statement")) Send(statement);
+    if (!SabotagedOnce("sql-skips-statement")) db::Send(session_, statement);
   } catch (const Error& error) {
     const Error placed = AtFileLine(error, run.display, statement);
     event["ms"] = MillisecondsSince(started);
@@ -334,7 +326,7 @@ void ScriptRunner::RunOneByOne(const ScriptRun& run) {
       context_.Log("info", run.display + ": goes on after its first " + std::to_string(first) +
                                " statements, which are done");
       for (std::size_t i = 0; i < first; ++i) {
-        if (IsSessionState(run.statements[i].sql, engine)) Send(run.statements[i]);
+        if (IsSessionState(run.statements[i].sql, engine)) db::Send(session_, run.statements[i]);
       }
     }
   }

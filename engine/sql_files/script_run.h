@@ -71,7 +71,6 @@ class ScriptRunner {
   void RunInOneTransaction(const ScriptRun& run);
   void RunOneByOne(const ScriptRun& run);
   void RunStatement(const ScriptRun& run, std::size_t index);
-  void Send(const db::ScriptStatement& statement);
   void Commit(const std::string& points, const std::string& display);
   void AsOurselves(const ScriptRun& run);
 

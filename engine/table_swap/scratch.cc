@@ -313,11 +313,7 @@ void Scratch::RunFiles() {
     for (const db::ScriptStatement& statement :
          db::SplitScript(text, db::Engine::kPostgres, file.string())) {
       try {
-        if (statement.copy_from_stdin) {
-          session->CopyFrom(statement.sql, statement.copy_data);
-        } else {
-          session->Execute(statement.sql);
-        }
+        db::Send(*session, statement);
       } catch (const Error& error) {
         throw Error(error.kind(),
                     file.string() + ":" + std::to_string(statement.line) +

@@ -100,11 +100,7 @@ void LoadSqlFile(const db::Endpoint& endpoint, const fs::path& file,
   for (const db::ScriptStatement& statement : statements) {
     StopIfAsked(context);
     try {
-      if (statement.copy_from_stdin) {
-        session->CopyFrom(statement.sql, statement.copy_data);
-      } else {
-        session->Execute(statement.sql);
-      }
+      db::Send(*session, statement);
     } catch (const Error& error) {
       const int line = statement.line + LineInStatement(error.message()) - 1;
       throw Error(error.kind() == ErrorKind::kConstraint ? ErrorKind::kInvalidSpec : error.kind(),
