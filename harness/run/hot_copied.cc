@@ -91,15 +91,6 @@ std::map<std::string, std::string> TablesOf(db::Session& session, const std::str
   return tables;
 }
 
-void Tell(Rehearsal& rehearsal, const std::string& check, const std::string& database,
-          const std::string& object, const std::string& result, const std::string& detail) {
-  rehearsal.evidence.Add("probe", {{"check", check},
-                                   {"database", database},
-                                   {"object", object},
-                                   {"result", result},
-                                   {"detail", detail}});
-}
-
 // The mapped key of an old row whose new table assigns keys of its own.
 std::string AssignedKey(const std::string& table, const std::vector<ReadColumn>& old_columns) {
   std::map<int, std::string> key;
@@ -319,8 +310,8 @@ void HotCopied::CheckMapping(const HotCopy& copy, Work& work) {
     const auto finding = [&](const std::string& sql, const std::string& what) {
       for (const db::Row& row : session.Query(sql, {Value::Text(table.to)}).rows) {
         ++wrong;
-        Tell(rehearsal_, "rows", copy.target, "key " + row[0].text + " of " + Display(table.to),
-             "failed", what);
+        rehearsal_.Tell("rows", copy.target, "key " + row[0].text + " of " + Display(table.to),
+                        "failed", what);
       }
     };
     finding("SELECT new FROM temp.mapping WHERE tab = ?1 GROUP BY new HAVING count(*) > 1 LIMIT 20",
@@ -336,11 +327,11 @@ void HotCopied::CheckMapping(const HotCopy& copy, Work& work) {
           "the row was given another key, and neither a seed nor another row has its place");
     }
     if (wrong == 0) {
-      Tell(rehearsal_, "rows", copy.target, "keys of " + Display(table.to), "ok",
-           session.Scalar("SELECT count(*) FROM temp.mapping WHERE tab = ?1",
-                          {Value::Text(table.to)})
-                   .text +
-               " keys are mapped, each to one row");
+      rehearsal_.Tell("rows", copy.target, "keys of " + Display(table.to), "ok",
+                      session.Scalar("SELECT count(*) FROM temp.mapping WHERE tab = ?1",
+                                     {Value::Text(table.to)})
+                              .text +
+                          " keys are mapped, each to one row");
     }
   }
 }
@@ -498,8 +489,8 @@ void HotCopied::CompareTargets(const std::string& last) {
       CompareTarget(copy, last);
     } catch (const Error& error) {
       if (error.code() == "stop") throw;
-      Tell(rehearsal_, "rows", copy.target, "rows of " + copy.target, "unknown",
-           std::string("the rows as they should be could not be made: ") + error.what());
+      rehearsal_.Tell("rows", copy.target, "rows of " + copy.target, "unknown",
+                      std::string("the rows as they should be could not be made: ") + error.what());
     }
   }
 }
@@ -518,11 +509,11 @@ void HotCopied::ProbeLeftovers(const Evidence& evidence) {
          {"", "-journal", "-wal", "-shm", ".id-mapping.jsonl", ".understudy-new"}) {
       if (!std::filesystem::exists(file + suffix)) continue;
       clean = false;
-      Tell(rehearsal_, "leftovers", copy.target, "the new file" + std::string(suffix), "failed",
-           "it is still there after the reset");
+      rehearsal_.Tell("leftovers", copy.target, "the new file" + std::string(suffix), "failed",
+                      "it is still there after the reset");
     }
     if (clean) {
-      Tell(rehearsal_, "leftovers", copy.target, "the new file", "ok", "it is gone");
+      rehearsal_.Tell("leftovers", copy.target, "the new file", "ok", "it is gone");
     }
   }
 }

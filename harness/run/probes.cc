@@ -14,15 +14,6 @@ bool Off(const Rehearsal& rehearsal, const std::string& check) {
          rehearsal.scenario.checks[check].contains("off");
 }
 
-void Tell(Rehearsal& rehearsal, const std::string& check, const std::string& database,
-          const std::string& object, const std::string& result, const std::string& detail) {
-  rehearsal.evidence.Add("probe", {{"check", check},
-                                   {"database", database},
-                                   {"object", object},
-                                   {"result", result},
-                                   {"detail", detail}});
-}
-
 Snapshot SnapshotOf(const db::Endpoint& endpoint) {
   Snapshot snapshot;
   {
@@ -110,8 +101,9 @@ void Idempotent(Rehearsal& rehearsal, const std::string& migration, const Json& 
   const EngineResult result = rehearsal.RunEngineOn(
       migration, {{"verb", "run"}, {"through", "verify"}}, copies.endpoints, suffix);
   const bool ran = result.outcome == "done" || result.outcome == "nothing";
-  Tell(rehearsal, "idempotent", "", migration, ran ? "ok" : "failed",
-       ran ? "ran once more: " + result.outcome : "running it once more: " + result.message);
+  rehearsal.Tell(
+      "idempotent", "", migration, ran ? "ok" : "failed",
+      ran ? "ran once more: " + result.outcome : "running it once more: " + result.message);
   if (!ran) return;
   for (const std::string& database : DatabasesToCompare(document, copies)) {
     const Snapshot* before = rehearsal.Taken(last, database);
@@ -131,8 +123,8 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
   const EngineResult down =
       rehearsal.RunEngineOn(migration, {{"verb", "rollback"}}, copies.endpoints);
   const bool went_down = down.outcome == "done";
-  Tell(rehearsal, "up-down-up", "", migration + " down", went_down ? "ok" : "failed",
-       went_down ? "went down" : "going down: " + down.outcome + " " + down.message);
+  rehearsal.Tell("up-down-up", "", migration + " down", went_down ? "ok" : "failed",
+                 went_down ? "went down" : "going down: " + down.outcome + " " + down.message);
   if (!went_down) return;
   for (const std::string& database : DatabasesToCompare(document, copies)) {
     if (rehearsal.Held(first, database) == nullptr) ThrowNoCopy(rehearsal, first, database);
@@ -145,8 +137,8 @@ void UpDownUp(Rehearsal& rehearsal, const std::string& migration, const Json& do
   const EngineResult up =
       rehearsal.RunEngineOn(migration, {{"verb", "run"}, {"through", "verify"}}, copies.endpoints);
   const bool went_up = up.outcome == "done";
-  Tell(rehearsal, "up-down-up", "", migration + " up again", went_up ? "ok" : "failed",
-       went_up ? "went up again" : "going up again: " + up.outcome + " " + up.message);
+  rehearsal.Tell("up-down-up", "", migration + " up again", went_up ? "ok" : "failed",
+                 went_up ? "went up again" : "going up again: " + up.outcome + " " + up.message);
   if (!went_up) return;
   for (const std::string& database : DatabasesToCompare(document, copies)) {
     DiffAndTell(rehearsal, "up-down-up", last + ":" + database, "up again:" + database,
@@ -184,7 +176,7 @@ void Guarded(Rehearsal& rehearsal, Untried& check, const std::string& object, Pr
       return;
     }
     ++check.tried;
-    Tell(rehearsal, check.check, "", object, "unknown", error.what());
+    rehearsal.Tell(check.check, "", object, "unknown", error.what());
   }
 }
 

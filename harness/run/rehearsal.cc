@@ -301,6 +301,16 @@ void Rehearsal::Strike(const FaultSpec& spec, EngineProcess* engine, EngineProce
   }
 }
 
+void Rehearsal::Tell(const std::string& check, const std::string& database,
+                     const std::string& object, const std::string& result,
+                     const std::string& detail) {
+  evidence.Add("probe", {{"check", check},
+                         {"database", database},
+                         {"object", object},
+                         {"result", result},
+                         {"detail", detail}});
+}
+
 EngineProcess::Answer Rehearsal::AtPoint(const Json& event, EngineProcess& engine,
                                          std::string& then) {
   const std::string point = event.at("point");

@@ -37,6 +37,9 @@ class Rehearsal {
   Lease& Database(const std::string& name);
   std::map<std::string, db::Endpoint> Endpoints() const;
   ActorContext Actors();
+  // What a probe saw, for `check`: `result` is ok, failed or unknown.
+  void Tell(const std::string& check, const std::string& database, const std::string& object,
+            const std::string& result, const std::string& detail);
   bool Stopped() const { return options.stop && options.stop(); }
   void ThrowIfStopped() const;
 

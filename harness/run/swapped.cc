@@ -16,15 +16,6 @@ std::unique_ptr<db::Session> Look(const db::Endpoint& endpoint) {
   return db::Connect(endpoint, {.application_name = "understudy-compare"});
 }
 
-void Tell(Rehearsal& rehearsal, const std::string& check, const std::string& database,
-          const std::string& object, const std::string& result, const std::string& detail) {
-  rehearsal.evidence.Add("probe", {{"check", check},
-                                   {"database", database},
-                                   {"object", object},
-                                   {"result", result},
-                                   {"detail", detail}});
-}
-
 // ---- preserved tables of another shape: their rows as the document says they should be
 
 struct Column {
@@ -315,8 +306,8 @@ void CompareSources(Rehearsal& rehearsal, const Evidence& evidence, const Swaps&
     Lease* left_copy = rehearsal.Held(before, database);
     Lease* right_copy = rehearsal.Held(after, database);
     if (left_copy == nullptr || right_copy == nullptr) {
-      Tell(rehearsal, "source-unchanged", database, left_name + " against " + right_name, "unknown",
-           "the rows of one side were not held (see not_checked)");
+      rehearsal.Tell("source-unchanged", database, left_name + " against " + right_name, "unknown",
+                     "the rows of one side were not held (see not_checked)");
       return;
     }
     CompareAndTell(rehearsal, "source-unchanged", left_name, right_name, left_copy->endpoint(),
@@ -443,10 +434,10 @@ void TellWhatUsesTheBackup(Rehearsal& rehearsal, const std::string& target,
                            const db::Endpoint& copy) {
   const db::Result found = Look(copy)->Query(kOnTheBackup);
   for (const db::Row& row : found.rows) {
-    Tell(rehearsal, "moved", target, row[0].text, "failed", "it depends on a table of the backup");
+    rehearsal.Tell("moved", target, row[0].text, "failed", "it depends on a table of the backup");
   }
   if (found.rows.empty()) {
-    Tell(rehearsal, "moved", target, "backup", "ok", "nothing in service depends on it");
+    rehearsal.Tell("moved", target, "backup", "ok", "nothing in service depends on it");
   }
 }
 
@@ -486,14 +477,14 @@ class MoveProbe {
         why = "is now " + it->second.Text();
       }
       if (!why.empty() && ++wrong <= 20) {
-        Tell(rehearsal_, "moved", document_.target, object.Text(), "failed", what + ": it " + why);
+        rehearsal_.Tell("moved", document_.target, object.Text(), "failed", what + ": it " + why);
       }
     }
     if (count == 0) {
-      Tell(rehearsal_, "moved", document_.target, what, "unknown", "there was nothing to look at");
+      rehearsal_.Tell("moved", document_.target, what, "unknown", "there was nothing to look at");
     } else if (wrong == 0) {
-      Tell(rehearsal_, "moved", document_.target, what, "ok",
-           std::to_string(count) + " tables, sequences, indexes and constraints");
+      rehearsal_.Tell("moved", document_.target, what, "ok",
+                      std::to_string(count) + " tables, sequences, indexes and constraints");
     }
   }
 
@@ -529,18 +520,18 @@ class MoveProbe {
       }
       const auto old = before.find(key);
       if (old == before.end() || !InMain(old->second) || ++wrong > 20) continue;
-      Tell(rehearsal_, "moved", document_.target, object.Text(), "failed",
-           "it is still the old one");
+      rehearsal_.Tell("moved", document_.target, object.Text(), "failed",
+                      "it is still the old one");
     }
     for (const std::string& table : set_) {
       if (there.contains(table)) continue;
       ++wrong;
-      Tell(rehearsal_, "moved", document_.target, "table " + table, "failed",
-           "it is not there after the swap");
+      rehearsal_.Tell("moved", document_.target, "table " + table, "failed",
+                      "it is not there after the swap");
     }
     if (wrong == 0) {
-      Tell(rehearsal_, "moved", document_.target, "new tables", "ok",
-           std::to_string(there.size()) + " tables in service are new");
+      rehearsal_.Tell("moved", document_.target, "new tables", "ok",
+                      std::to_string(there.size()) + " tables in service are new");
     }
   }
 
@@ -601,7 +592,7 @@ void ProbeMoved(Rehearsal& rehearsal, const Evidence& evidence, const Swaps& swa
     if (looked) {
       rehearsal.evidence.NotChecked("moved:" + document.name, why);
     } else {
-      Tell(rehearsal, "moved", document.target, document.name, "unknown", why);
+      rehearsal.Tell("moved", document.target, document.name, "unknown", why);
     }
   }
 }
@@ -630,8 +621,8 @@ void ProbeLeftovers(Rehearsal& rehearsal, const Swaps& swaps) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
       const auto probe = [&](const std::string& what, const std::string& found) {
-        Tell(rehearsal, "leftovers", target, what, found.empty() ? "ok" : "failed",
-             found.empty() ? "none" : found);
+        rehearsal.Tell("leftovers", target, what, found.empty() ? "ok" : "failed",
+                       found.empty() ? "none" : found);
       };
       probe("scratch databases", scratch);
       probe("advisory locks",
@@ -648,7 +639,7 @@ void ProbeLeftovers(Rehearsal& rehearsal, const Swaps& swaps) {
                    " WHERE database = pg_catalog.current_database() ORDER BY 1"));
     } catch (const Error& error) {
       if (error.code() == "stop") throw;
-      Tell(rehearsal, "leftovers", target, "locks and databases", "unknown", error.what());
+      rehearsal.Tell("leftovers", target, "locks and databases", "unknown", error.what());
     }
   }
 }
