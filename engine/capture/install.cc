@@ -43,7 +43,7 @@ SELECT r.oid, c.oid, n.nspname, c.relname, c.relkind
   JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE r.oid = ANY ($1::oid[]) AND c.relkind <> 'p'
  ORDER BY c.oid)",
-                                         {Value::Text(catalog::OidArray(watched))});
+                                         {db::IntegerArray(watched)});
   std::vector<Leaf> leaves;
   for (const Row& row : found.rows) {
     leaves.push_back({static_cast<Oid>(row[0].AsInteger()),
@@ -163,7 +163,7 @@ SELECT t.tgname, n.nspname, c.relname
  WHERE t.tgfoid = ANY ($1::oid[]) AND NOT t.tgisinternal
    AND ($2::oid[] = '{}' OR t.tgrelid = ANY ($2::oid[]))
  ORDER BY c.oid, t.tgname)",
-      {Value::Text(catalog::OidArray(functions)), Value::Text(catalog::OidArray(only_on))});
+      {db::IntegerArray(functions), db::IntegerArray(only_on)});
   std::string sql;
   for (const Row& row : found.rows) {
     sql += "DROP TRIGGER " + QuoteIdentifier(row[0].text) + " ON " +
@@ -184,7 +184,7 @@ SELECT format('DROP FUNCTION %I.%I();', n.nspname, p.proname)
 SELECT format('DROP TABLE %I.%I;', n.nspname, c.relname)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = ANY ($2::oid[]) AND c.relkind = 'r')",
-      {Value::Text(catalog::OidArray(functions)), Value::Text(catalog::OidArray(logs))});
+      {db::IntegerArray(functions), db::IntegerArray(logs)});
   for (const Row& row : names.rows) sql += row[0].text + "\n";
   return sql;
 }
@@ -197,7 +197,7 @@ void DropLeftovers(db::Session& session, const std::vector<Oid>& watched) {
 SELECT to_regprocedure(format('understudy.capture_%s()', w.oid))::oid,
        to_regclass(format('understudy.capture_%s', w.oid))::oid
   FROM unnest($1::oid[]) AS w (oid))",
-                                         {Value::Text(catalog::OidArray(watched))});
+                                         {db::IntegerArray(watched)});
   for (const Row& row : found.rows) {
     if (!row[0].is_null()) functions.push_back(static_cast<Oid>(row[0].AsInteger()));
     if (!row[1].is_null()) logs.push_back(static_cast<Oid>(row[1].AsInteger()));
@@ -245,7 +245,7 @@ SELECT tgrelid, tgfoid, count(*) FILTER (WHERE tgtype = 29), count(*) FILTER (WH
   FROM pg_trigger
  WHERE tgfoid = ANY ($1::oid[]) AND tgenabled = 'A' AND tgqual IS NULL AND tgattr::text = ''
  GROUP BY tgrelid, tgfoid)",
-                                         {Value::Text(catalog::OidArray(functions))});
+                                         {db::IntegerArray(functions)});
   std::map<std::pair<Oid, Oid>, bool> whole;
   for (const Row& row : found.rows) {
     whole[{static_cast<Oid>(row[0].AsInteger()), static_cast<Oid>(row[1].AsInteger())}] =
@@ -340,7 +340,7 @@ std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& ta
       .Scalar(
           "SELECT coalesce(sum(pg_total_relation_size(o)), 0)::bigint "
           "FROM unnest($1::oid[]) AS l (o)",
-          {Value::Text(catalog::OidArray(logs))})
+          {db::IntegerArray(logs)})
       .AsInteger();
 }
 

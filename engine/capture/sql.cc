@@ -23,7 +23,7 @@ TableSql TableSql::Read(db::Session& session, const CapturedTable& table) {
 SELECT c.oid, n.nspname, c.relname, c.relkind
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = ANY ($1::oid[]))",
-                    {Value::Text(catalog::OidArray({table.watched, table.mirror, table.log}))});
+                    {db::IntegerArray(std::vector{table.watched, table.mirror, table.log})});
   for (const Row& row : names.rows) {
     const auto oid = static_cast<Oid>(row[0].AsInteger());
     const db::TableName name{row[1].text, row[2].text};

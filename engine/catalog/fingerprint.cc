@@ -43,7 +43,7 @@ SELECT a.oid, a.nspname, a.relname,
 
 Fingerprint ReadFingerprint(db::Session& session, const std::vector<Oid>& tables) {
   Fingerprint all;
-  const db::Result found = session.Query(kFingerprints, {db::Value::Text(OidArray(tables))});
+  const db::Result found = session.Query(kFingerprints, {db::IntegerArray(tables)});
   for (const db::Row& row : found.rows) {
     TableFingerprint print;
     print.table = db::TableName{row[1].text, row[2].text}.Display();

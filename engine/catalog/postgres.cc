@@ -108,7 +108,7 @@ std::vector<Table> Read(db::Session& session, const std::string& which, const Va
   if (tables.empty()) return tables;
   std::map<Oid, Table*> by_oid;
   for (Table& table : tables) by_oid[table.oid] = &table;
-  const Value these = Value::Text(OidArray(oids));
+  const Value these = db::IntegerArray(oids);
   const db::Result columns = session.Query(kColumns, {these});
   for (const Row& row : columns.rows) {
     Column column;
@@ -150,22 +150,12 @@ const Column* Table::Find(const std::string& column) const {
 }
 
 std::vector<Table> ReadTables(db::Session& session, const std::vector<std::string>& schemas) {
-  std::string array = "{";
-  for (const std::string& schema : schemas) {
-    if (array.size() > 1) array += ",";
-    array += '"';
-    for (const char c : schema) {
-      if (c == '"' || c == '\\') array += '\\';
-      array += c;
-    }
-    array += '"';
-  }
-  return Read(session, "n.nspname = ANY ($1::text[])", Value::Text(array + "}"));
+  return Read(session, "n.nspname = ANY ($1::text[])", db::TextArray(schemas));
 }
 
 std::vector<Table> ReadTablesByOid(db::Session& session, const std::vector<Oid>& oids) {
   if (oids.empty()) return {};
-  std::vector<Table> tables = Read(session, "c.oid = ANY ($1::oid[])", Value::Text(OidArray(oids)));
+  std::vector<Table> tables = Read(session, "c.oid = ANY ($1::oid[])", db::IntegerArray(oids));
   std::map<Oid, std::size_t> place;
   for (std::size_t i = 0; i < oids.size(); ++i) place.emplace(oids[i], i);
   std::sort(tables.begin(), tables.end(), [&](const Table& left, const Table& right) {
@@ -204,7 +194,7 @@ SELECT k.oid, k.conname, f.oid, fn.nspname, f.relname, t.oid, tn.nspname, t.reln
  WHERE k.contype = 'f'
    AND (k.conrelid = ANY ($1::oid[]) OR k.confrelid = ANY ($1::oid[]))
  ORDER BY fn.nspname, f.relname, k.conname, k.oid)",
-                                         {Value::Text(OidArray(tables))});
+                                         {db::IntegerArray(tables)});
   std::vector<ForeignKey> keys;
   for (const Row& row : found.rows) {
     ForeignKey key;
@@ -226,15 +216,6 @@ SELECT k.oid, k.conname, f.oid, fn.nspname, f.relname, t.oid, tn.nspname, t.reln
     keys.push_back(std::move(key));
   }
   return keys;
-}
-
-std::string OidArray(const std::vector<Oid>& oids) {
-  std::string array = "{";
-  for (const Oid oid : oids) {
-    if (array.size() > 1) array += ",";
-    array += std::to_string(oid);
-  }
-  return array + "}";
 }
 
 std::vector<std::string> ParseArray(const std::string& text) {

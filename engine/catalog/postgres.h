@@ -83,8 +83,6 @@ struct ForeignKey {
 // Every foreign key from or to one of `tables`, each once.
 std::vector<ForeignKey> ReadForeignKeys(db::Session& session, const std::vector<Oid>& tables);
 
-// OIDs as an array literal, for `= ANY($1::oid[])`.
-std::string OidArray(const std::vector<Oid>& oids);
 // Reads a one-dimensional array as text: {a,"b c",NULL}; NULL becomes "".
 std::vector<std::string> ParseArray(const std::string& text);
 

@@ -49,4 +49,17 @@ Json Value::ToJson() const {
   return text;
 }
 
+Value TextArray(const std::vector<std::string>& texts) {
+  std::string array = "{";
+  for (const std::string& text : texts) {
+    array += array.size() > 1 ? ",\"" : "\"";
+    for (const char c : text) {
+      if (c == '"' || c == '\\') array += '\\';
+      array += c;
+    }
+    array += '"';
+  }
+  return Value::Text(array + "}");
+}
+
 }  // namespace understudy::db

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,5 +41,18 @@ struct Value {
 
 using Row = std::vector<Value>;
 using Params = std::vector<Value>;
+
+// Several texts, or whole numbers, as one parameter of PostgreSQL's: `= ANY ($1::text[])`,
+// `unnest($1::oid[])`. `number` says which number of an item: IntegerArray(pairs, &OidPair::in).
+Value TextArray(const std::vector<std::string>& texts);
+template <typename Items, typename Number = std::identity>
+Value IntegerArray(const Items& items, Number number = {}) {
+  std::string array = "{";
+  for (const auto& item : items) {
+    if (array.size() > 1) array += ',';
+    array += std::to_string(std::invoke(number, item));
+  }
+  return Value::Text(array + "}");
+}
 
 }  // namespace understudy::db

@@ -52,21 +52,18 @@ SELECT concat_ws(' ',
 }  // namespace
 
 std::string CatalogDigest(db::Session& session, const std::vector<Movable>& objects) {
-  std::string relations = "{";
-  std::string routines = "{";
-  std::string others = "{";
+  std::vector<std::uint32_t> relations;
+  std::vector<std::uint32_t> routines;
+  std::vector<std::uint32_t> others;
   for (const Movable& object : objects) {
     const bool relation = object.kind == "TABLE" || object.kind == "VIEW" ||
                           object.kind == "MATERIALIZED VIEW" || object.kind == "FOREIGN TABLE" ||
                           object.kind == "SEQUENCE";
-    const bool routine =
-        object.kind == "FUNCTION" || object.kind == "PROCEDURE" || object.kind == "AGGREGATE";
-    std::string& list = relation ? relations : routine ? routines : others;
-    list += (list.size() > 1 ? "," : "") + std::to_string(object.oid);
+    (relation ? relations : object.IsRoutine() ? routines : others).push_back(object.oid);
   }
   return session
-      .Scalar(kDigest, {db::Value::Text(relations + "}"), db::Value::Text(routines + "}"),
-                        db::Value::Text(others + "}")})
+      .Scalar(kDigest,
+              {db::IntegerArray(relations), db::IntegerArray(routines), db::IntegerArray(others)})
       .text;
 }
 

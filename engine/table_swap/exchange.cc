@@ -15,19 +15,6 @@ bool IsRelation(const Movable& object) {
          object.kind == "FOREIGN TABLE" || object.kind == "SEQUENCE";
 }
 
-bool IsRoutine(const Movable& object) {
-  return object.kind == "FUNCTION" || object.kind == "PROCEDURE" || object.kind == "AGGREGATE";
-}
-
-std::string OidArray(const std::vector<Movable>& objects) {
-  std::string oids = "{";
-  for (const Movable& object : objects) {
-    if (object.kind != "TABLE") continue;
-    oids += (oids.size() > 1 ? "," : "") + std::to_string(object.oid);
-  }
-  return oids + "}";
-}
-
 // `shadow_public.f(shadow_public.t)` → the same with the user's schemas.
 std::string Replaced(std::string text, const std::string& from, const std::string& to) {
   for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
@@ -66,7 +53,7 @@ JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
   AND d.deptype IN ('a', 'i') AND d.refobjid = ANY ($1::oid[]))",
-                                       {db::Value::Text(OidArray(tables))})
+                                       {TableOids(tables)})
                                 .rows) {
     owned[{row[0].text, row[1].text}] = static_cast<std::uint32_t>(row[2].AsInteger());
   }
@@ -120,7 +107,7 @@ void Exchange::FindPairs(db::Session& session) {
   std::map<std::string, const Movable*> out_routines;
   for (const Movable& object : request_.out) {
     if (IsRelation(object)) out_relations[{object.schema, object.name}] = &object;
-    if (IsRoutine(object)) out_routines[object.Key()] = &object;
+    if (object.IsRoutine()) out_routines[object.Key()] = &object;
   }
   auto out_owned = OwnedSequences(session, request_.out);
   for (const auto& [name, oid] : OwnedSequences(session, request_.in)) {
@@ -139,7 +126,7 @@ void Exchange::FindPairs(db::Session& session) {
       relations_.push_back(pair);
       if (sequence) sequences_.push_back(pair);
       if (object.kind == "TABLE" && it->second->kind == "TABLE") tables_.push_back(pair);
-    } else if (IsRoutine(object)) {
+    } else if (object.IsRoutine()) {
       Movable there = MovedTo(object, UserSchema(object.schema));
       for (const SchemaNames& names : request_.schemas) {
         for (const std::string& ours : {names.shadow, names.backup}) {

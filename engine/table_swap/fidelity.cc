@@ -9,20 +9,6 @@
 namespace understudy::table_swap {
 namespace {
 
-db::Params Arrays(const std::vector<OidPair>& pairs) {
-  std::string out = "{";
-  std::string in = "{";
-  for (const OidPair& pair : pairs) {
-    if (out.size() > 1) {
-      out += ',';
-      in += ',';
-    }
-    out += std::to_string(pair.out);
-    in += std::to_string(pair.in);
-  }
-  return {db::Value::Text(out + "}"), db::Value::Text(in + "}")};
-}
-
 class Statements {
  public:
   explicit Statements(db::Session& session) : session_(session) {}

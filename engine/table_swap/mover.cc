@@ -100,25 +100,16 @@ WHERE d.classid IN ('pg_cast'::regclass, 'pg_event_trigger'::regclass, 'pg_trans
   AND r.schema = ANY ($1::text[])
 ORDER BY 1)";
 
-db::Value ArrayOf(const std::vector<std::string>& texts) {
-  std::string array = "{";
-  for (const std::string& text : texts) {
-    array += array.size() > 1 ? ",\"" : "\"";
-    for (const char c : text) {
-      if (c == '"' || c == '\\') array += '\\';
-      array += c;
-    }
-    array += '"';
-  }
-  return db::Value::Text(array + "}");
-}
-
 std::string LowerCase(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
 }
 
 }  // namespace
+
+bool Movable::IsRoutine() const {
+  return kind == "FUNCTION" || kind == "PROCEDURE" || kind == "AGGREGATE";
+}
 
 std::string Movable::Key() const {
   return kind + " " + db::QuoteIdentifier(schema) + "." + db::QuoteIdentifier(name) + signature;
@@ -148,11 +139,19 @@ Movable Movable::FromJson(const Json& json) {
 
 std::vector<Movable> ListMovables(db::Session& session, const std::vector<std::string>& schemas) {
   std::vector<Movable> objects;
-  for (const db::Row& row : session.Query(kMovables, {ArrayOf(schemas)}).rows) {
+  for (const db::Row& row : session.Query(kMovables, {db::TextArray(schemas)}).rows) {
     objects.push_back({row[1].text, static_cast<std::uint32_t>(row[0].AsInteger()), row[2].text,
                        row[3].text, row[4].text});
   }
   return objects;
+}
+
+db::Value TableOids(const std::vector<Movable>& objects) {
+  std::vector<std::uint32_t> oids;
+  for (const Movable& object : objects) {
+    if (object.kind == "TABLE") oids.push_back(object.oid);
+  }
+  return db::IntegerArray(oids);
 }
 
 std::string MoveSql(const Movable& object, const std::string& to_schema) {
@@ -168,7 +167,7 @@ Movable MovedTo(Movable object, const std::string& schema) {
 std::vector<Unmovable> ListUnmovables(db::Session& session,
                                       const std::vector<std::string>& schemas) {
   std::vector<Unmovable> all;
-  for (const db::Row& row : session.Query(kUnmovables, {ArrayOf(schemas)}).rows) {
+  for (const db::Row& row : session.Query(kUnmovables, {db::TextArray(schemas)}).rows) {
     all.push_back({row[1].text + " " + row[0].text,
                    "it uses objects of the schemas that take part and cannot be moved with them"});
   }

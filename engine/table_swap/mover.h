@@ -26,6 +26,8 @@ struct Movable {
   std::string Identity() const;  // "public"."f"(integer): for SQL
   std::string Display() const;   // function public.f(integer): for messages
 
+  bool IsRoutine() const;
+
   Json ToJson() const;
   static Movable FromJson(const Json& json);
 };
@@ -35,6 +37,9 @@ struct Movable {
 // hold while statements run one after the other. Kinds that cannot be moved (see Unmovable) are
 // left out.
 std::vector<Movable> ListMovables(db::Session& session, const std::vector<std::string>& schemas);
+
+// The OIDs of the tables among them, as a parameter.
+db::Value TableOids(const std::vector<Movable>& objects);
 
 // "ALTER TABLE "public"."t" SET SCHEMA "x";"
 std::string MoveSql(const Movable& object, const std::string& to_schema);

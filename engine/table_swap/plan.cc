@@ -32,19 +32,6 @@ Json LocksOn(const std::vector<std::string>& objects, const char* mode) {
   return locks;
 }
 
-std::string ArrayOf(const std::vector<std::string>& texts) {
-  std::string array = "{";
-  for (const std::string& text : texts) {
-    array += array.size() > 1 ? ",\"" : "\"";
-    for (const char c : text) {
-      if (c == '"' || c == '\\') array += '\\';
-      array += c;
-    }
-    array += '"';
-  }
-  return array + "}";
-}
-
 // Keys of a preserved table that the new rows of the table that it references do not have. Their
 // values travel as text, a thousand at a time.
 struct MissingParents {
@@ -81,7 +68,7 @@ MissingParents FindMissingParents(db::Session& target, db::Session& source,
   const auto flush = [&] {
     if (batch[0].empty()) return;
     db::Params params;
-    for (const auto& values : batch) params.push_back(db::Value::Text(ArrayOf(values)));
+    for (const auto& values : batch) params.push_back(db::TextArray(values));
     const db::Result result = source.Query(query, params);
     missing.keys += static_cast<std::int64_t>(result.rows.size());
     if (missing.example.empty() && !result.rows.empty()) missing.example = result.rows[0][0].text;

@@ -85,7 +85,7 @@ std::string ConstraintKey(const db::TableName& table, const std::string& name) {
 
 Present Look(db::Session& target, const Settings& settings) {
   Present present;
-  const db::Params schemas = {TextArray(ShadowSchemas(settings))};
+  const db::Params schemas = {db::TextArray(ShadowSchemas(settings))};
   for (const db::Row& row : target
                                 .Query(R"(
 SELECT n.nspname, x.relname, i.indisvalid, x.relkind, EXISTS (
@@ -333,7 +333,7 @@ WITH RECURSIVE mine AS (
 )
 SELECT m.nspname, m.relname FROM mine m JOIN depth p ON p.oid = m.oid
 WHERE m.relkind = 'm' GROUP BY 1, 2 ORDER BY max(p.level), 1, 2)",
-                                         {TextArray(ShadowSchemas(settings))});
+                                         {db::TextArray(ShadowSchemas(settings))});
   for (const db::Row& row : result.rows) views.push_back({row[0].text, row[1].text});
   return views;
 }
@@ -347,7 +347,7 @@ std::set<std::string> LeftEmpty(const ShadowRequest& request) {
            ->Query("SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = "
                    "c.relnamespace WHERE c.relkind = 'm' AND NOT c.relispopulated AND n.nspname = "
                    "ANY ($1::text[])",
-                   {TextArray(request.settings.schemas)})
+                   {db::TextArray(request.settings.schemas)})
            .rows) {
     names.insert(db::TableName{NamesBeside(row[0].text).shadow, row[1].text}.Quoted());
   }
@@ -362,7 +362,7 @@ std::vector<std::string> PoliciesToDrop(db::Session& target, const Settings& set
 SELECT n.nspname, c.relname, p.polname
 FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY ($1::text[]))",
-                                           {TextArray(ShadowSchemas(settings))});
+                                           {db::TextArray(ShadowSchemas(settings))});
   for (const db::Row& row : policies.rows) {
     const db::TableName shadow{row[0].text, row[1].text};
     const db::TableName mine{UserSchemaOf(settings, shadow.schema), shadow.name};
@@ -382,7 +382,7 @@ void RefuseForcedSecurity(db::Session& target, const Settings& settings) {
       "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE "
       "n.nspname = ANY ($1::text[]) AND c.relforcerowsecurity AND NOT EXISTS (SELECT FROM pg_roles "
       "WHERE rolname = current_user AND (rolsuper OR rolbypassrls)) LIMIT 1",
-      {TextArray(ShadowSchemas(settings))});
+      {db::TextArray(ShadowSchemas(settings))});
   if (!table) return;
   throw Error(ErrorKind::kUnsupported,
               "row security of " + db::DisplayIdentifier(table->text) +
@@ -414,7 +414,7 @@ void BuildRest(const core::Context& context, const Scratch& scratch, const Shado
   db::Transaction transaction(*target);
   target->Execute(text);
   for (const db::Row& row :
-       target->Query(kTriggers, {TextArray(ShadowSchemas(request.settings))}).rows) {
+       target->Query(kTriggers, {db::TextArray(ShadowSchemas(request.settings))}).rows) {
     const db::TableName table{row[0].text, row[1].text};
     target->Execute("ALTER TABLE ONLY " + table.Quoted() + " DISABLE " +
                     (row[2].AsBool() ? "RULE " : "TRIGGER ") + db::QuoteIdentifier(row[3].text));
@@ -468,7 +468,7 @@ SELECT n.nspname, c.relname, c.relkind
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'm', 'p')
 ORDER BY pg_table_size(c.oid) DESC)",
-                                                 {TextArray(ShadowSchemas(request.settings))});
+                                                 {db::TextArray(ShadowSchemas(request.settings))});
   builders.ForEach(tables.rows.size(), [&](std::size_t at, int worker) {
     const db::Row& row = tables.rows[at];
     builders.At(worker).Execute((row[2].text == "p" ? "ANALYZE " : "VACUUM (ANALYZE) ") +
@@ -502,7 +502,7 @@ std::vector<TriggerState> TriggerStates(const Scratch& scratch, const ShadowRequ
   const auto fresh = db::Connect(scratch.endpoint());
   std::vector<TriggerState> states;
   for (const db::Row& row :
-       fresh->Query(kTriggers, {TextArray(ShadowSchemas(request.settings))}).rows) {
+       fresh->Query(kTriggers, {db::TextArray(ShadowSchemas(request.settings))}).rows) {
     states.push_back({{UserSchemaOf(request.settings, row[0].text), row[1].text},
                       row[3].text,
                       row[2].AsBool(),

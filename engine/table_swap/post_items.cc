@@ -74,19 +74,6 @@ ORDER BY 1, 2)";
 
 }  // namespace
 
-db::Value TextArray(const std::vector<std::string>& texts) {
-  std::string array = "{";
-  for (const std::string& text : texts) {
-    array += array.size() > 1 ? ",\"" : "\"";
-    for (const char c : text) {
-      if (c == '"' || c == '\\') array += '\\';
-      array += c;
-    }
-    array += '"';
-  }
-  return db::Value::Text(array + "}");
-}
-
 std::vector<std::string> ShadowSchemas(const Settings& settings) {
   std::vector<std::string> schemas;
   for (const std::string& schema : settings.schemas) schemas.push_back(NamesBeside(schema).shadow);
@@ -102,7 +89,8 @@ std::string UserSchemaOf(const Settings& settings, const std::string& shadow) {
 
 std::vector<PostIndex> ReadIndexes(db::Session& scratch, const Settings& settings) {
   std::vector<PostIndex> indexes;
-  for (const db::Row& row : scratch.Query(kIndexes, {TextArray(ShadowSchemas(settings))}).rows) {
+  for (const db::Row& row :
+       scratch.Query(kIndexes, {db::TextArray(ShadowSchemas(settings))}).rows) {
     PostIndex& index = indexes.emplace_back();
     index.oid = Oid(row[0]);
     index.parent = Oid(row[1]);
@@ -150,7 +138,7 @@ std::vector<PostIndex> ReadIndexes(db::Session& scratch, const Settings& setting
 std::vector<PostForeignKey> ReadShadowKeys(db::Session& scratch, const Settings& settings) {
   const std::vector<std::string> shadows = ShadowSchemas(settings);
   std::vector<PostForeignKey> keys;
-  for (const db::Row& row : scratch.Query(kForeignKeys, {TextArray(shadows)}).rows) {
+  for (const db::Row& row : scratch.Query(kForeignKeys, {db::TextArray(shadows)}).rows) {
     PostForeignKey& key = keys.emplace_back();
     key.from = {row[0].text, row[1].text};
     key.partitioned = row[2].text == "p";
@@ -187,7 +175,8 @@ bool Waits(const PostForeignKey& key, const Settings& settings) {
 std::vector<std::string> ReadComments(db::Session& scratch, const Settings& settings) {
   const auto keys = ReadShadowKeys(scratch, settings);
   std::vector<std::string> comments;
-  for (const db::Row& row : scratch.Query(kComments, {TextArray(ShadowSchemas(settings))}).rows) {
+  for (const db::Row& row :
+       scratch.Query(kComments, {db::TextArray(ShadowSchemas(settings))}).rows) {
     std::string type = row[0].text;
     if (type == "table constraint") type = "CONSTRAINT";
     if (type == "statistics object") type = "STATISTICS";

@@ -45,7 +45,6 @@ struct PostForeignKey {
 };
 
 std::vector<std::string> ShadowSchemas(const Settings& settings);
-db::Value TextArray(const std::vector<std::string>& texts);
 std::string UserSchemaOf(const Settings& settings, const std::string& shadow);
 
 std::vector<PostIndex> ReadIndexes(db::Session& scratch, const Settings& settings);

@@ -21,17 +21,9 @@ std::string Lines(const db::Result& result) {
 
 }  // namespace
 
-std::string TableOids(const std::vector<Movable>& objects) {
-  std::string oids = "{";
-  for (const Movable& object : objects) {
-    if (object.kind == "TABLE") oids += (oids.size() > 1 ? "," : "") + std::to_string(object.oid);
-  }
-  return oids + "}";
-}
-
 void CheckReplication(db::Session& session, const std::vector<Movable>& old_objects,
                       const Settings& settings, core::Plan& plan) {
-  const db::Params tables = {db::Value::Text(TableOids(old_objects))};
+  const db::Params tables = {TableOids(old_objects)};
   const auto tell = [&](const std::string& object, const std::string& what) {
     if (settings.resync_publications) {
       plan.warnings.push_back(object + ": " + what);
@@ -101,7 +93,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
   for (const db::Row& row : session
                                 .Query("SELECT DISTINCT quote_ident(pg_get_userbyid(c.relowner)) "
                                        "FROM pg_class c WHERE c.oid = ANY ($1::oid[]) ORDER BY 1",
-                                       {db::Value::Text(TableOids(old_objects))})
+                                       {TableOids(old_objects)})
                                 .rows) {
     owners += (owners.empty() ? "" : ", ") + row[0].text;
   }
@@ -140,7 +132,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
                   "string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid) FROM pg_class c "
                   "WHERE c.oid = ANY ($1::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE') "
                   "GROUP BY c.relowner ORDER BY 1",
-                  {db::Value::Text(TableOids(old_objects))})
+                  {TableOids(old_objects)})
            .rows) {
     refuse("it does not own " + row[1].text, "GRANT " + row[0].text + " TO " + name);
   }
@@ -149,7 +141,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
                                   .Query("SELECT c.oid::regclass::text FROM pg_class c WHERE c.oid "
                                          "= ANY ($1::oid[]) AND c.relrowsecurity "
                                          "AND c.relforcerowsecurity ORDER BY 1",
-                                         {db::Value::Text(TableOids(old_objects))})
+                                         {TableOids(old_objects)})
                                   .rows) {
       refuse("row security is forced on " + row[0].text + ", and rows could be hidden from it",
              "ALTER ROLE " + name + " BYPASSRLS");
@@ -200,7 +192,7 @@ void CheckLockTable(db::Session& session, const std::vector<Movable>& old_object
               "(SELECT indexrelid FROM pg_index WHERE indrelid = ANY ($1::oid[])) OR c.oid IN "
               "(SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND refclassid = "
               "'pg_class'::regclass AND refobjid = ANY ($1::oid[]) AND deptype IN ('a', 'i')))",
-              {db::Value::Text(TableOids(old_objects))})
+              {TableOids(old_objects)})
           .rows.at(0);
   const auto capacity = static_cast<double>(row[0].AsInteger());
   // Both sides, with indexes and sequences, and what drops them again.
@@ -265,7 +257,7 @@ void TellOthers(db::Session& session, const std::vector<Movable>& old_objects, c
            .rows) {
     plan.warnings.push_back(row[0].text + "; it holds the cutover back");
   }
-  const db::Params tables = {db::Value::Text(TableOids(old_objects))};
+  const db::Params tables = {TableOids(old_objects)};
   for (const db::Row& row :
        session
            .Query("SELECT format('pid %s: %s', a.pid, left(a.query, 80)) FROM pg_stat_activity a "

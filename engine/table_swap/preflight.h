@@ -31,7 +31,4 @@ void CheckDisk(db::Session& session, std::int64_t needed_bytes, core::Plan& plan
 // Long and prepared transactions, vacuums that do not give way, standbys, event triggers.
 void TellOthers(db::Session& session, const std::vector<Movable>& old_objects, core::Plan& plan);
 
-// "{1,2}" of the objects that are tables.
-std::string TableOids(const std::vector<Movable>& objects);
-
 }  // namespace understudy::table_swap

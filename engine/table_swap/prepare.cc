@@ -7,7 +7,6 @@
 #include "engine/table_swap/post_items.h"
 #include "engine/table_swap/row_copy.h"
 #include "engine/table_swap/scratch.h"
-#include "engine/table_swap/shadow_schema.h"
 #include "engine/table_swap/shared_types.h"
 #include "engine/table_swap/swap.h"
 
@@ -108,7 +107,7 @@ void TableSwap::Build(db::Session& session) {
   const auto building = Connect(std::chrono::seconds(5));  // given up: a dump changes its settings
   db::Transaction transaction(*building);
   core::Journal(*building, spec_.id).CheckEpoch(context_.epoch());
-  BuildShadowSchema(context_, scratch, *building, request);
+  building->Execute(DumpShadowSchemas(context_, scratch, request, "pre-data", {}));
   building->Execute("SET search_path = ''; SET row_security = off");
   manifest.new_objects = ListMovables(*building, ShadowSchemas(manifest));
   FillOids(manifest.old_objects, manifest.new_objects, manifest);
@@ -183,16 +182,16 @@ void TableSwap::LeaveOutOrphans(db::Session& session) {
   if (!entry) return;
   for (capture::CapturedTable& table : known.captured) {
     std::string only;
-    for (const db::Row& key :
-         session
-             .Query("SELECT k.conkey::text, k.confkey::text, n.nspname, "
-                    "c.relname, k.oid FROM pg_constraint k "
-                    "JOIN pg_class c ON c.oid = k.confrelid "
-                    "JOIN pg_namespace n ON n.oid = c.relnamespace "
-                    "WHERE k.conrelid = $1 AND k.contype = 'f' AND "
-                    "n.nspname = ANY ($2::text[]) ORDER BY k.conname",
-                    {db::Value::Integer(table.mirror), TextArray(ShadowSchemas(*known.manifest))})
-             .rows) {
+    for (const db::Row& key : session
+                                  .Query("SELECT k.conkey::text, k.confkey::text, n.nspname, "
+                                         "c.relname, k.oid FROM pg_constraint k "
+                                         "JOIN pg_class c ON c.oid = k.confrelid "
+                                         "JOIN pg_namespace n ON n.oid = c.relnamespace "
+                                         "WHERE k.conrelid = $1 AND k.contype = 'f' AND "
+                                         "n.nspname = ANY ($2::text[]) ORDER BY k.conname",
+                                         {db::Value::Integer(table.mirror),
+                                          db::TextArray(ShadowSchemas(*known.manifest))})
+                                  .rows) {
       std::string mine;
       std::string theirs;
       std::string any_null;

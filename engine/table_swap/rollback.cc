@@ -136,13 +136,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   const std::int64_t bytes =
       session
           ->Scalar("SELECT coalesce(sum(pg_relation_size(o)), 0)::bigint FROM unnest($1::oid[]) o",
-                   {db::Value::Text([&] {
-                     std::string oids = "{";
-                     for (const SetTable& table : manifest.tables) {
-                       oids += (oids.size() > 1 ? "," : "") + std::to_string(table.new_oid);
-                     }
-                     return oids + "}";
-                   }())})
+                   {db::IntegerArray(manifest.tables, &SetTable::new_oid)})
           .AsInteger();
 
   db::Transaction transaction(*session, db::Isolation::kReadCommitted);

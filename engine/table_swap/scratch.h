@@ -40,8 +40,9 @@ class Scratch {
 };
 
 // The statements of pg_dump or pg_restore for one section of the shadow schemas in the scratch, as
-// one text for Session::Execute. `without`: kinds of entries to leave out, as pg_restore --list
-// names them ("INDEX", "FK CONSTRAINT").
+// one text for Session::Execute, in a transaction of a session that is given up afterwards (the
+// dump sets its settings): the schemas are there whole or not at all. `without`: kinds of entries
+// to leave out, as pg_restore --list names them ("INDEX", "FK CONSTRAINT").
 std::string DumpShadowSchemas(const core::Context& context, const Scratch& scratch,
                               const ShadowRequest& request, const std::string& section,
                               const std::vector<std::string>& without);

@@ -11,20 +11,6 @@ namespace {
 // Between our reading a sequence and the commit some more clients may queue up on it.
 constexpr std::int64_t kReserveBesideWaiters = 16;
 
-db::Params Arrays(const std::vector<OidPair>& pairs) {
-  std::string out = "{";
-  std::string in = "{";
-  for (const OidPair& pair : pairs) {
-    if (out.size() > 1) {
-      out += ',';
-      in += ',';
-    }
-    out += std::to_string(pair.out);
-    in += std::to_string(pair.in);
-  }
-  return {db::Value::Text(out + "}"), db::Value::Text(in + "}")};
-}
-
 // Values of sequences in the order of `oids`: one query for all; only those that nobody has called
 // yet must be opened one by one.
 std::vector<SequenceValue> ReadValues(db::Session& session, const db::Value& oids,
@@ -60,6 +46,10 @@ ORDER BY s.n)",
 }
 
 }  // namespace
+
+db::Params Arrays(const std::vector<OidPair>& pairs) {
+  return {db::IntegerArray(pairs, &OidPair::out), db::IntegerArray(pairs, &OidPair::in)};
+}
 
 SequenceValue Furthest(const SequenceValue& out, std::int64_t out_increment,
                        const SequenceValue& in, std::int64_t in_increment, std::int64_t minimum,
@@ -110,11 +100,8 @@ ORDER BY p.i)",
     pair.cache = row[7].AsInteger();
     pair.cycles = row[8].AsBool();
   }
-  std::string in = "{";
-  for (const Pair& pair : pairs_) {
-    in += (in.size() > 1 ? "," : "") + std::to_string(pair.oids.in);
-  }
-  const auto values = ReadValues(session, db::Value::Text(in + "}"), nullptr);
+  const auto in = [](const Pair& pair) { return pair.oids.in; };
+  const auto values = ReadValues(session, db::IntegerArray(pairs_, in), nullptr);
   for (std::size_t i = 0; i < pairs_.size(); ++i) pairs_[i].in_value = values.at(i);
   const std::vector<Out> out = ReadOut(session);
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
@@ -127,12 +114,9 @@ ORDER BY p.i)",
 }
 
 std::vector<SequenceCarrier::Out> SequenceCarrier::ReadOut(db::Session& session) const {
-  std::string oids = "{";
-  for (const Pair& pair : pairs_) {
-    oids += (oids.size() > 1 ? "," : "") + std::to_string(pair.oids.out);
-  }
+  const auto out_oid = [](const Pair& pair) { return pair.oids.out; };
   std::vector<std::int64_t> waiters;
-  const auto values = ReadValues(session, db::Value::Text(oids + "}"), &waiters);
+  const auto values = ReadValues(session, db::IntegerArray(pairs_, out_oid), &waiters);
   std::vector<Out> out;
   for (std::size_t i = 0; i < pairs_.size(); ++i) out.push_back({values.at(i), waiters.at(i)});
   return out;

@@ -13,6 +13,8 @@ struct OidPair {
   std::uint32_t out = 0;
   std::uint32_t in = 0;
 };
+// Both columns of the pairs, as $1 and $2.
+db::Params Arrays(const std::vector<OidPair>& pairs);
 
 // What a sequence will give next, written as setval takes it.
 struct SequenceValue {

@@ -16,7 +16,7 @@
 //   DecideSet         what of it becomes new, what is production's already    shared_types.h
 //   AppendLabels      enum labels that production lacks, committed            shared_types.h
 //   MoveSql           the set goes to understudy_shadow_… inside the scratch  mover.h
-//   BuildShadowSchema tables, types, functions, views in the target           shadow_schema.h
+//   DumpShadowSchemas tables, types, functions, views in the target: pre-data scratch.h
 //   CopyRows          rows of the replaced tables, from the source            row_copy.h
 //   BuildPostData     indexes, constraints, foreign keys                      post_data.h
 //   FinishShadow      materialised views, triggers (off), statistics          post_data.h

@@ -14,19 +14,6 @@ namespace {
 
 using Address = std::pair<std::uint32_t, std::uint32_t>;  // class, oid
 
-db::Value TextArray(const std::vector<std::string>& texts) {
-  std::string array = "{";
-  for (const std::string& text : texts) {
-    array += array.size() > 1 ? ",\"" : "\"";
-    for (const char c : text) {
-      if (c == '"' || c == '\\') array += '\\';
-      array += c;
-    }
-    array += '"';
-  }
-  return db::Value::Text(array + "}");
-}
-
 std::uint32_t Oid(const db::Value& value) { return static_cast<std::uint32_t>(value.AsInteger()); }
 
 // A text per object that is the same on both sides when the object is, whatever its OID. Kinds that
@@ -180,7 +167,7 @@ class Side {
       by_key_[objects[i].Key()] = i;
     }
     for (const db::Row& row :
-         session.Query(DefinitionsSql(session.Server().major()), {TextArray(schemas)}).rows) {
+         session.Query(DefinitionsSql(session.Server().major()), {db::TextArray(schemas)}).rows) {
       definitions_[{Oid(row[0]), Oid(row[1])}] = row[2].TextOr("");
     }
     for (const db::Row& row :
@@ -188,7 +175,7 @@ class Side {
              .Query("SELECT e.enumtypid, e.enumlabel FROM pg_enum e JOIN pg_type t ON t.oid = "
                     "e.enumtypid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname "
                     "= ANY ($1::text[]) ORDER BY e.enumtypid, e.enumsortorder",
-                    {TextArray(schemas)})
+                    {db::TextArray(schemas)})
              .rows) {
       labels_[Oid(row[0])].push_back(row[1].text);
     }
@@ -510,7 +497,7 @@ WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
   AND t.oid IN ('regclass'::regtype, 'regtype'::regtype, 'regproc'::regtype,
                 'regprocedure'::regtype, 'regoper'::regtype, 'regoperator'::regtype)
   AND c.relnamespace = ANY (SELECT oid FROM pg_namespace WHERE nspname = ANY ($1::text[])))",
-                                       {TextArray(settings.schemas)})
+                                       {db::TextArray(settings.schemas)})
                                 .rows) {
     for (std::size_t i = 0; i < fresh.objects.size(); ++i) {
       if (!moved[i] || fresh.objects[i].kind != "TABLE" || fresh.objects[i].oid != Oid(row[0])) {

@@ -144,7 +144,6 @@ core::VerifyResult TableSwap::Verify() {
     users.push_back(names.user);
     backups.push_back(names.backup);
   }
-  std::string new_oids = "{";
   for (const SetTable& table : manifest.tables) {
     const auto name = catalog::NameOf(*session, table.new_oid);
     if (!name) {
@@ -152,14 +151,13 @@ core::VerifyResult TableSwap::Verify() {
     } else if (*name != table.name) {
       wrong(table.name.Display() + ": the new table stands at " + name->Display());
     }
-    new_oids += (new_oids.size() > 1 ? "," : "") + std::to_string(table.new_oid);
     if (table.old_oid == 0) continue;
     const auto old_name = catalog::NameOf(*session, table.old_oid);
     if (old_name && old_name->schema == table.name.schema) {
       wrong(table.name.Display() + ": the old table is still in service");
     }
   }
-  const db::Params tables = {db::Value::Text(new_oids + "}")};
+  const db::Params tables = {db::IntegerArray(manifest.tables, &SetTable::new_oid)};
   for (const std::string& object : StillDepending(*session, ListMovables(*session, backups))) {
     wrong(object + " depends on a table of the backup");
   }

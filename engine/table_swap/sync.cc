@@ -31,15 +31,11 @@ std::string ServerTime(db::Session& session) {
 
 std::vector<capture::CapturedTable> WrittenTo(db::Session& session,
                                               const std::vector<capture::CapturedTable>& tables) {
-  std::string logs = "{";
-  for (const capture::CapturedTable& table : tables) {
-    logs += (logs.size() > 1 ? "," : "") + std::to_string(table.log);
-  }
   std::set<capture::Oid> written;
   for (const db::Row& row :
        session
            .Query("SELECT l FROM unnest($1::oid[]) AS l WHERE pg_relation_size(l) > 0",
-                  {db::Value::Text(logs + "}")})
+                  {db::IntegerArray(tables, &capture::CapturedTable::log)})
            .rows) {
     written.insert(static_cast<capture::Oid>(row[0].AsInteger()));
   }

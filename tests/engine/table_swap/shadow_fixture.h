@@ -21,7 +21,6 @@
 #include "engine/table_swap/post_data.h"
 #include "engine/table_swap/row_copy.h"
 #include "engine/table_swap/scratch.h"
-#include "engine/table_swap/shadow_schema.h"
 #include "engine/table_swap/shared_types.h"
 #include "tests/support/server.h"
 
@@ -127,7 +126,7 @@ class ShadowTest : public ::testing::Test {
     scratch.MoveSet(decision);
     const auto builder = target->Connect();
     db::Transaction transaction(*builder);
-    BuildShadowSchema(context, scratch, *builder, request);
+    builder->Execute(DumpShadowSchemas(context, scratch, request, "pre-data", {}));
     transaction.Commit();
     return decision;
   }
