@@ -61,6 +61,15 @@ std::string NextVerb(State state, const Capabilities& capabilities) {
   }
 }
 
+// What failed on its way back or out is tried again, not gone on with.
+std::string NextVerb(const JournalRecord& record, const Capabilities& capabilities) {
+  const std::string phase = record.state == State::kFailed ? record.detail.value("phase", "") : "";
+  for (const Phase back : {Phase::kRollback, Phase::kReset, Phase::kCleanup}) {
+    if (phase == PhaseName(back)) return "migrate " + phase;
+  }
+  return NextVerb(record.state, capabilities);
+}
+
 // Where a failed migration goes on.
 State ResumeState(const JournalRecord& record) {
   if (record.state != State::kFailed && record.state != State::kAmbiguous) return record.state;
@@ -175,7 +184,10 @@ void Lifecycle::SetState(State state, const Json& detail) {
       db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
   Journal journal(*session, spec_.id);
   if (!journal.Exists()) return;  // cleaned up or never begun
+  db::Transaction transaction(*session);
+  if (context_.epoch() > 0) journal.CheckEpoch(context_.epoch());
   journal.SetState(state, detail);
+  transaction.Commit();
 }
 
 // Every phase runs inside this: it tells begin and end, and turns an exception into a value that
@@ -206,8 +218,9 @@ PhaseOutcome Lifecycle::Guarded(Phase phase, const std::function<PhaseOutcome()>
     outcome.kind = PhaseOutcome::Kind::kFailed;
     outcome.message = error.what();
   }
-  if (outcome.kind == PhaseOutcome::Kind::kFailed ||
-      outcome.kind == PhaseOutcome::Kind::kAmbiguous) {
+  const bool taken_over = code == "epoch";  // its state is the new owner's to say
+  if (!taken_over && (outcome.kind == PhaseOutcome::Kind::kFailed ||
+                      outcome.kind == PhaseOutcome::Kind::kAmbiguous)) {
     try {  // remember it where everybody can see; the phase can be run again from there
       const JournalRecord before = Load();
       if (before.state != State::kNone) {
@@ -222,12 +235,17 @@ PhaseOutcome Lifecycle::Guarded(Phase phase, const std::function<PhaseOutcome()>
           " (and the journal could not be written: " + std::string(error.what()) + ")";
     }
   }
+  JournalRecord record = NotBegun(spec_);
   try {
-    outcome.state = Load().state;
+    record = Load();
   } catch (const std::exception&) {  // the database is away: the message says why
-    outcome.state = outcome.ok() ? State::kNone : State::kFailed;
+    record.state = outcome.ok() ? State::kNone : State::kFailed;
+    record.detail["phase"] = name;
   }
-  if (outcome.next.empty()) outcome.next = NextVerb(outcome.state, capabilities_);
+  outcome.state = record.state;
+  if (outcome.next.empty()) {
+    outcome.next = taken_over ? "migrate status" : NextVerb(record, capabilities_);
+  }
   Json end = {{"status", "end"},
               {"outcome", OutcomeName(outcome.kind)},
               {"message", outcome.message},
@@ -411,7 +429,7 @@ void Lifecycle::DoPrepare() {
 }
 
 // Units of sync until nothing is left to do now, or, following, until somebody asks to stop.
-void Lifecycle::DoSync(bool follow) {
+void Lifecycle::DoSync(bool follow, SteadyClock::time_point deadline) {
   const Limits& limits = spec_.limits;
   const Budget budget{limits.chunk_rows, limits.chunk_bytes};
   const auto started = SteadyClock::now();
@@ -428,6 +446,16 @@ void Lifecycle::DoSync(bool follow) {
          {"bytes_total", progress.bytes_total ? Json(*progress.bytes_total) : Json(nullptr)},
          {"pending_writes", progress.pending_writes}});
     if (progress.caught_up && !follow) break;
+    if (SteadyClock::now() >= deadline) {
+      throw Error(ErrorKind::kConflict,
+                  "users write faster than their writes are replayed: " +
+                      std::to_string(progress.pending_writes) +
+                      " were pending at the end of limits.cutover_budget_ms (" +
+                      std::to_string(limits.cutover_budget_ms) +
+                      "). Production is unchanged. Try again at a quieter moment, or with a larger "
+                      "budget",
+                  "outrun");
+    }
     if (limits.rows_per_s && *limits.rows_per_s > 0) {  // never ahead of the rate
       const double due_ms = 1000.0 * static_cast<double>(progress.rows_done) /
                             static_cast<double>(*limits.rows_per_s);
@@ -476,35 +504,43 @@ void Lifecycle::WaitForTheMoment() {
   }
 }
 
-void Lifecycle::DoCutover() {
-  WaitForTheMoment();
+// Attempts at what takes production's locks, with backoff and jitter within the budget.
+void Lifecycle::Attempts(const std::string& what,
+                         const std::function<void(int, SteadyClock::time_point)>& attempt) {
   const auto deadline =
       SteadyClock::now() + std::chrono::milliseconds(spec_.limits.cutover_budget_ms);
   Random jitter(static_cast<std::uint64_t>(SteadyClock::now().time_since_epoch().count()));
   auto pause = kFirstPause;
-  for (int attempt = 1;; ++attempt) {
+  for (int number = 1;; ++number) {
     WaitWhilePaused();
     context_.ThrowIfStopped();
-    if (capabilities_.captures && !capabilities_.drains) DoSync(false);
-    context_.At("cutover.begin", {{"attempt", attempt}});
     try {
-      migration_->Cutover({deadline, options_.allow_old_snapshots});
-      break;
+      attempt(number, deadline);
+      return;
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::kAmbiguous) {
-        if (migration_->WhoOwns() == Owner::kNew) break;
-        throw;
-      }
       if (!capabilities_.retries_cutover || !IsRetryable(error.kind()) ||
           SteadyClock::now() + pause >= deadline) {
         throw;
       }
-      context_.Log("info", "cutover attempt " + std::to_string(attempt) +
+      context_.Log("info", what + " attempt " + std::to_string(number) +
                                " gave its locks back: " + error.what());
     }
     Pause(std::chrono::milliseconds(jitter.Uniform(pause.count() / 2, pause.count())));
     pause = std::min(pause * 2, kLongestPause);
   }
+}
+
+void Lifecycle::DoCutover() {
+  WaitForTheMoment();
+  Attempts("cutover", [&](int number, SteadyClock::time_point deadline) {
+    if (capabilities_.captures && !capabilities_.drains) DoSync(false, deadline);
+    context_.At("cutover.begin", {{"attempt", number}});
+    try {
+      migration_->Cutover({deadline, options_.allow_old_snapshots});
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kAmbiguous || migration_->WhoOwns() != Owner::kNew) throw;
+    }
+  });
   SetState(State::kCutOver);
   WithRetries([&] { migration_->Finish(); });
 }
@@ -555,7 +591,8 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
     }
     if (auto refused = RefuseChangedWayBack(record)) return *refused;
     TakeOver();
-    migration_->Rollback(options);
+    Attempts("rollback",
+             [&](int /*number*/, SteadyClock::time_point) { migration_->Rollback(options); });
     SetState(State::kRolledBack);
     PhaseOutcome outcome;
     outcome.message = "rolled back; the old state is in service";
@@ -623,7 +660,8 @@ Status Lifecycle::GetStatus() {
   status.of_strategy = migration_->Status();
   if (status.state == State::kNone && status.of_strategy.finished) status.state = State::kCleaned;
   status.message = record.detail.value("message", "");
-  status.next = NextVerb(status.state, capabilities_);
+  status.next = status.state == record.state ? NextVerb(record, capabilities_)
+                                             : NextVerb(status.state, capabilities_);
   return status;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/clock.h"
 #include "engine/core/context.h"
 #include "engine/core/journal.h"
 #include "engine/core/migration.h"
@@ -79,7 +80,8 @@ class Lifecycle {
  private:
   PhaseOutcome Guarded(Phase phase, const std::function<PhaseOutcome()>& work);
   void DoPrepare();
-  void DoSync(bool follow);
+  // Error(kConflict, "outrun") when it is not caught up at the deadline.
+  void DoSync(bool follow, SteadyClock::time_point deadline = SteadyClock::time_point::max());
   void DoDrain();
   void DoCutover();
   void DoVerify();
@@ -89,12 +91,17 @@ class Lifecycle {
   // Makes this process the migration's owner: the epoch rises, whoever had it is refused.
   void TakeOver();
   void WithRetries(const std::function<void()>& work);
+  // The same within limits.cutover_budget_ms, for what takes production's locks; `attempt` gets its
+  // number, from 1, and the budget's end.
+  void Attempts(const std::string& what,
+                const std::function<void(int number, SteadyClock::time_point deadline)>& attempt);
   void Pause(std::chrono::milliseconds time) const;
   JournalRecord Load();
   // Refused when the migration file, or a file that it names, is not what was begun; else nothing.
   std::optional<PhaseOutcome> RefuseChanges(const JournalRecord& record);
   // The same for a way back, which needs those files alone.
   std::optional<PhaseOutcome> RefuseChangedWayBack(const JournalRecord& record);
+  // Error(kMismatch, "epoch") when another process has taken over.
   void SetState(State state, const Json& detail = Json::object());
 
   const Spec& spec_;

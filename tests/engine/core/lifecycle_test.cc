@@ -19,6 +19,7 @@ using ::testing::Not;
 struct Script {
   std::vector<std::string> calls;
   std::map<std::string, std::vector<ErrorKind>> failures;  // by call, first one first
+  std::map<std::string, std::function<void()>> during;     // a call
   Owner owner = Owner::kOld;
   bool retries_cutover = true;
   bool captures = false;
@@ -76,6 +77,7 @@ class ScriptedMigration : public Migration {
     script_.calls.push_back(name);
     script_.epochs.push_back(context_.epoch());
     auto& failures = script_.failures[name];
+    if (script_.during.contains(name)) script_.during[name]();
     if (failures.empty()) return;
     const ErrorKind kind = failures.front();
     failures.erase(failures.begin());
@@ -338,6 +340,56 @@ TEST_P(LifecycleTest, ADryRunOfCleanupTellsAndLeavesEverything) {
   Make()->RunThrough(Phase::kVerify);
   EXPECT_EQ(Make()->Cleanup(true).message, "the backup");
   EXPECT_EQ(Stored(), State::kVerified);
+}
+
+TEST_P(LifecycleTest, ARollbackStepsBackAndTriesAgain) {
+  Make()->RunThrough(Phase::kCutover);
+  script_.calls.clear();
+  script_.failures["rollback"] = {ErrorKind::kConflict, ErrorKind::kConflict};
+  EXPECT_TRUE(Make()->Rollback({}).ok());
+  EXPECT_THAT(script_.calls, ElementsAre("rollback", "rollback", "rollback"));
+  EXPECT_EQ(Stored(), State::kRolledBack);
+}
+
+TEST_P(LifecycleTest, WhatFailedOnItsWayBackIsNextAgain) {
+  script_.captures = true;
+  Make()->RunThrough(Phase::kPrepare);
+  script_.failures["reset"] = {ErrorKind::kConstraint};
+  EXPECT_EQ(Make()->Reset(false).next, "migrate reset");
+  EXPECT_EQ(Make()->GetStatus().next, "migrate reset");
+  Make()->RunThrough(Phase::kCutover);
+  script_.failures["rollback"] = {ErrorKind::kConstraint};
+  EXPECT_EQ(Make()->Rollback({}).next, "migrate rollback");
+  EXPECT_EQ(Make()->GetStatus().next, "migrate rollback");
+  EXPECT_TRUE(Make()->Rollback({}).ok());
+  script_.failures["cleanup"] = {ErrorKind::kConstraint};
+  EXPECT_EQ(Make()->Cleanup().next, "migrate cleanup");
+}
+
+// hard-case 137
+TEST_P(LifecycleTest, AProcessThatWasTakenOverLeavesTheStateToTheNewOwner) {
+  Make()->RunThrough(Phase::kPrepare);
+  script_.during["cutover"] = [&] {
+    const auto session = db::Connect(endpoint());
+    Journal(*session, "m").TakeOver();
+  };
+  const PhaseOutcome outcome = Make()->RunThrough(Phase::kCutover);
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kFailed);
+  EXPECT_EQ(outcome.next, "migrate status");
+  EXPECT_EQ(Stored(), State::kReady);
+}
+
+// hard-case 18
+TEST_P(LifecycleTest, WritersThatOutrunTheReplayEndTheCutoverWithinItsBudget) {
+  script_.captures = true;
+  Make()->RunThrough(Phase::kPrepare);
+  script_.calls.clear();
+  script_.sync_steps = 1 << 30;
+  spec_.limits.cutover_budget_ms = 30;
+  const PhaseOutcome outcome = Make()->RunThrough(Phase::kCutover);
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("faster than"));
+  EXPECT_THAT(script_.calls, Not(Contains("cutover")));
 }
 
 TEST_P(LifecycleTest, ResetIsRefusedAfterCutover) {
