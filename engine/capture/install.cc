@@ -21,7 +21,13 @@ std::vector<Oid> Watched(const std::vector<CapturedTable>& tables) {
   return oids;
 }
 
-TableName LogName(Oid watched) { return {kSchema, "capture_" + std::to_string(watched)}; }
+std::string Tagged(const CapturedTable& table) {
+  return table.owner.empty() ? "" : "_" + table.owner;
+}
+
+TableName LogName(const CapturedTable& table) {
+  return {kSchema, "capture" + Tagged(table) + "_" + std::to_string(table.watched)};
+}
 
 // The tables that hold rows of a watched table: its leaf partitions, or itself.
 struct Leaf {
@@ -141,14 +147,17 @@ std::string LogSql(const TableName& log, const catalog::Table& watched, const Ro
          ") WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);\n";
 }
 
-std::string TriggerSql(const Leaf& leaf, const std::string& function) {
+std::string TriggerSql(const Leaf& leaf, const CapturedTable& captured) {
   const std::string table = leaf.name.Quoted();
-  return std::string("CREATE TRIGGER ") + kRowTrigger + " AFTER INSERT OR UPDATE OR DELETE ON " +
-         table + " FOR EACH ROW EXECUTE FUNCTION " + function + "();\n" + "CREATE TRIGGER " +
-         kTruncateTrigger + " AFTER TRUNCATE ON " + table +
+  const std::string function = LogName(captured).Quoted();
+  const std::string row_trigger = QuoteIdentifier(kRowTrigger + Tagged(captured));
+  const std::string truncate_trigger = QuoteIdentifier(kTruncateTrigger + Tagged(captured));
+  return "CREATE TRIGGER " + row_trigger + " AFTER INSERT OR UPDATE OR DELETE ON " + table +
+         " FOR EACH ROW EXECUTE FUNCTION " + function + "();\n" + "CREATE TRIGGER " +
+         truncate_trigger + " AFTER TRUNCATE ON " + table +
          " FOR EACH STATEMENT EXECUTE FUNCTION " + function + "();\n" + "ALTER TABLE ONLY " +
-         table + " ENABLE ALWAYS TRIGGER " + kRowTrigger + ", ENABLE ALWAYS TRIGGER " +
-         kTruncateTrigger + ";\n";
+         table + " ENABLE ALWAYS TRIGGER " + row_trigger + ", ENABLE ALWAYS TRIGGER " +
+         truncate_trigger + ";\n";
 }
 
 // Triggers of these functions that stand by themselves (not a partition's copies).
@@ -189,15 +198,17 @@ SELECT format('DROP TABLE %I.%I;', n.nspname, c.relname)
   return sql;
 }
 
-// What a migration that died has left of the same tables.
-void DropLeftovers(db::Session& session, const std::vector<Oid>& watched) {
+// What a run that died has left of the same tables: by the owner's names only.
+void DropLeftovers(db::Session& session, const std::vector<CapturedTable>& tables) {
+  std::vector<std::string> names;
+  names.reserve(tables.size());
+  for (const CapturedTable& table : tables) names.push_back(LogName(table).Quoted());
   std::vector<Oid> functions;
   std::vector<Oid> logs;
   const db::Result found = session.Query(R"(
-SELECT to_regprocedure(format('understudy.capture_%s()', w.oid))::oid,
-       to_regclass(format('understudy.capture_%s', w.oid))::oid
-  FROM unnest($1::oid[]) AS w (oid))",
-                                         {db::IntegerArray(watched)});
+SELECT to_regprocedure(w.name || '()')::oid, to_regclass(w.name)::oid
+  FROM unnest($1::text[]) AS w (name))",
+                                         {db::TextArray(names)});
   for (const Row& row : found.rows) {
     if (!row[0].is_null()) functions.push_back(static_cast<Oid>(row[0].AsInteger()));
     if (!row[1].is_null()) logs.push_back(static_cast<Oid>(row[1].AsInteger()));
@@ -266,7 +277,7 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables) {
   if (tables.empty()) return;
   const std::vector<Oid> watched = Watched(tables);
   LockAll(session, watched, "SHARE ROW EXCLUSIVE");
-  DropLeftovers(session, watched);
+  DropLeftovers(session, tables);
   std::map<Oid, catalog::Table> facts;
   for (catalog::Table& table : catalog::ReadTablesByOid(session, watched)) {
     const Oid oid = table.oid;
@@ -280,7 +291,7 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables) {
                                             " that is to be captured is gone");
     }
     CheckKey(it->second, table.mapping);
-    const TableName log = LogName(table.watched);
+    const TableName log = LogName(table);
     sql += LogSql(log, it->second, table.mapping);
     sql += "CREATE FUNCTION " + log.Quoted() +
            "() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "
@@ -288,13 +299,13 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables) {
            db::QuoteLiteral(FunctionBody(log, table.mapping)) + ";\n";
   }
   for (const Leaf& leaf : Leaves(session, watched)) {
-    sql += TriggerSql(leaf, LogName(leaf.root).Quoted());
+    sql += TriggerSql(leaf, *std::ranges::find(tables, leaf.root, &CapturedTable::watched));
   }
   During("install the triggers that capture writes", [&] { session.Execute(sql); });
   for (CapturedTable& table : tables) {
     const db::Result made =
         session.Query("SELECT to_regclass($1)::oid, to_regprocedure($1 || '()')::oid",
-                      {Value::Text(LogName(table.watched).Quoted())});
+                      {Value::Text(LogName(table).Quoted())});
     table.log = static_cast<Oid>(made.rows.at(0).at(0).AsInteger());
     table.function = static_cast<Oid>(made.rows.at(0).at(1).AsInteger());
   }
@@ -306,7 +317,7 @@ void Repair(db::Session& session, const std::vector<CapturedTable>& tables) {
   std::string sql;
   for (const Missing& missing : FindMissing(session, tables)) {
     sql += DropTriggersSql(session, {missing.table->function}, {missing.leaf.oid});
-    sql += TriggerSql(missing.leaf, LogName(missing.table->watched).Quoted());
+    sql += TriggerSql(missing.leaf, *missing.table);
   }
   if (!sql.empty()) session.Execute(sql);
 }
@@ -354,7 +365,7 @@ std::vector<std::int64_t> Pending(db::Session& session, const std::vector<Captur
     for (std::size_t i = begin; i < end; ++i) {
       sql += (i == begin ? "SELECT " : ", ") +
              std::string("(SELECT count(*) FROM (SELECT 1 FROM ONLY ") +
-             LogName(tables[i].watched).Quoted() + " LIMIT $1) AS x)";
+             LogName(tables[i]).Quoted() + " LIMIT $1) AS x)";
     }
     const db::Result found = session.Query(sql, {Value::Integer(at_most)});
     for (const Value& value : found.rows.at(0)) counts.push_back(value.AsInteger());

@@ -55,11 +55,8 @@ RowMapping RowMapping::FromJson(const Json& json) {
 }
 
 Json CapturedTable::ToJson() const {
-  return {{"watched", watched},
-          {"mirror", mirror},
-          {"mapping", mapping.ToJson()},
-          {"log", log},
-          {"function", function}};
+  return {{"watched", watched}, {"mirror", mirror},     {"mapping", mapping.ToJson()},
+          {"log", log},         {"function", function}, {"owner", owner}};
 }
 
 CapturedTable CapturedTable::FromJson(const Json& json) {
@@ -69,6 +66,7 @@ CapturedTable CapturedTable::FromJson(const Json& json) {
   table.mapping = RowMapping::FromJson(json.at("mapping"));
   table.log = json.at("log").get<Oid>();
   table.function = json.at("function").get<Oid>();
+  table.owner = json.value("owner", "");
   return table;
 }
 

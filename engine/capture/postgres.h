@@ -70,12 +70,16 @@ struct CapturedTable {
   // Filled in by Install; 0 = not installed.
   Oid log = 0;
   Oid function = 0;
+  // In the names of log, function and triggers, so that two who watch one table leave each other's
+  // alone: a short word of letters and digits, or nothing.
+  std::string owner = {};
 
   Json ToJson() const;  // for the journal
   static CapturedTable FromJson(const Json& json);
 };
 
-// The schema of the logs and functions; it must exist.
+// The schema of the logs and functions; it must exist. With an owner the triggers are called
+// understudy_capture_OWNER and understudy_capture_truncate_OWNER.
 inline constexpr const char* kSchema = "understudy";
 inline constexpr const char* kRowTrigger = "understudy_capture";
 inline constexpr const char* kTruncateTrigger = "understudy_capture_truncate";
@@ -83,8 +87,8 @@ inline constexpr const char* kTruncateTrigger = "understudy_capture_truncate";
 // Makes logs, functions and triggers in the caller's transaction, and fills in their OIDs. Locks
 // all watched tables first (SHARE ROW EXCLUSIVE, one statement, by OID), so that whoever writes has
 // committed before, and everything later is logged. ENABLE ALWAYS, SECURITY DEFINER, on partitions
-// too. Error(kUnsupported) names a table without the key that the mapping says. Taken over from a
-// migration that died: what is there of the same watched table is made anew.
+// too. Error(kUnsupported) names a table without the key that the mapping says. What is there of
+// the same watched table and the same owner, by a run that died, is made anew.
 void Install(db::Session& session, std::vector<CapturedTable>& tables);
 
 // Sets triggers where MissingTriggers() finds none (a partition that was attached, one that

@@ -150,7 +150,8 @@ void TableSwap::InstallCapture(db::Session& session) {
         rules == settings_.columns.end() ? std::map<std::string, ColumnRule>{} : rules->second);
     if (!mapping.refused.empty()) Refuse({old_table->name.Display(), mapping.refused[0]});
     MarkComparable(session, *old_table, mapping);
-    captured.push_back({old_table->oid, new_table->oid, std::move(mapping.rows)});
+    captured.push_back(
+        {old_table->oid, new_table->oid, std::move(mapping.rows), 0, 0, CaptureOwner()});
   }
   // A short transaction of its own: its lock waits for the writers that are under way, so that
   // every snapshot from here on sees what they have written.

@@ -43,7 +43,8 @@ TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& kno
       reverse.not_covered.push_back(old_table->name.Display() + ": " + back.refused[0]);
       continue;
     }
-    reverse.tables.push_back({new_table->oid, old_table->oid, std::move(back.rows)});
+    reverse.tables.push_back(
+        {new_table->oid, old_table->oid, std::move(back.rows), 0, 0, CaptureOwner()});
     // Triggers and rules of a table that is replayed into must not fire.
     for (const db::Row& row :
          session

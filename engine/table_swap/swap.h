@@ -75,6 +75,7 @@ class TableSwap final : public core::Migration {
   };
 
   std::string SessionName() const;
+  std::string CaptureOwner() const;  // of this migration's logs and triggers
   SessionPtr Connect(std::chrono::milliseconds lock_timeout) const;
   SessionPtr Connect() const { return Connect(lock_timeout_); }
   Known Read(core::Journal& journal) const;

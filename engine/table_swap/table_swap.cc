@@ -35,6 +35,10 @@ std::string TableSwap::SessionName() const {
   return name;
 }
 
+// A backup that writes are still carried back to is watched by its own migration while the next one
+// prepares.
+std::string TableSwap::CaptureOwner() const { return Sha256Hex(spec_.id).substr(0, 8); }
+
 TableSwap::SessionPtr TableSwap::Connect(std::chrono::milliseconds lock_timeout) const {
   return db::Connect(
       spec_.Target(),
