@@ -106,8 +106,12 @@ std::vector<std::string> SqliteRecordingTriggers(const SqliteWatched& watched) {
     before_insert += mark(Conflict(table, index));
     before_update += mark("(" + Changed(table, index) + ") AND " + Conflict(table, index));
   }
-  if (const std::string rowid = table.RowidName();
-      !rowid.empty() && table.RowidAlias().empty()) {  // it can be given, and replaced, by hand
+  // A rowid can be given, and its row replaced, by hand: under a name of its own, or as the INTEGER
+  // PRIMARY KEY, which has no index. Only where it is the key itself, the entry of the write tells.
+  const std::string alias = table.RowidAlias();
+  const bool is_key = watched.key.size() == 1 && watched.key[0] == alias;
+  const std::string rowid = alias.empty() ? table.RowidName() : QuoteIdentifier(alias);
+  if (!rowid.empty() && !is_key) {
     before_insert += mark(name + "." + rowid + " = NEW." + rowid);
     before_update += mark("NEW." + rowid + " <> OLD." + rowid + " AND " + name + "." + rowid +
                           " = NEW." + rowid);

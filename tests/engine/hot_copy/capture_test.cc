@@ -16,13 +16,14 @@ using ::testing::UnorderedElementsAre;
 // An SQLite file with recording on for every table.
 class Recorded : public ::testing::Test {
  protected:
-  void Begin(const std::string& sql) {
+  // `by`: the columns that tell the rows; where empty, the primary key or the rowid does.
+  void Begin(const std::string& sql, const std::vector<std::string>& by = {}) {
     session_ = db::Connect(db::Endpoint::Sqlite(folder_.path() / "a.db"), {.create = true});
     session_->Execute(sql);
     schema_ = catalog::ReadSqliteSchema(*session_);
     std::vector<SqliteWatched> watched;
     for (const catalog::SqliteTable& table : schema_.tables) {
-      auto key = table.PrimaryKey();
+      auto key = by.empty() ? table.PrimaryKey() : by;
       if (key.empty()) key = {table.RowidName()};
       watched.push_back({&table, key});
     }
@@ -80,6 +81,21 @@ TEST_F(Recorded, MarksTheRowsThatReplaceRemoves) {
                                           "update t integer:3"));
   session_->Execute("INSERT INTO t VALUES (3, 'zz', 0, 0) ON CONFLICT (id) DO UPDATE SET a = 77");
   EXPECT_THAT(Log(), ElementsAre("update t integer:3"));
+}
+
+// hard-case 139. An INTEGER PRIMARY KEY has no index; where another column tells the rows, those
+// that went because theirs was taken were not recorded.
+TEST_F(Recorded, MarksTheRowsThatGoByAnIntegerPrimaryKeyThatIsNotTheKey) {
+  Begin(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE);"
+      "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+      {"code"});
+  session_->Execute("INSERT OR REPLACE INTO t VALUES (1, 'x')");
+  EXPECT_THAT(Log(), UnorderedElementsAre("conflict t text:a", "insert t text:x"));
+  session_->Execute("UPDATE OR REPLACE t SET id = 2 WHERE code = 'c'");
+  EXPECT_THAT(Log(), UnorderedElementsAre("conflict t text:b", "update t text:c"));
+  session_->Execute("INSERT INTO t(code) VALUES ('y')");
+  EXPECT_THAT(Log(), ElementsAre("insert t text:y"));
 }
 
 TEST_F(Recorded, MarksByRowidWhereThereIsNoOtherKey) {

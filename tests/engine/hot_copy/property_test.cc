@@ -11,7 +11,8 @@
 namespace understudy::hot_copy {
 namespace {
 
-enum class Key { kInteger, kAuto, kText, kTextAssigned, kPair, kBare, kEnd };
+// kOther, kOtherInteger: the new table's key is another column than the old one's, which goes.
+enum class Key { kInteger, kAuto, kText, kTextAssigned, kPair, kBare, kOther, kOtherInteger, kEnd };
 
 struct Table {
   Key key = Key::kInteger;
@@ -57,7 +58,7 @@ Case Make(std::uint64_t seed, int writes) {
     if (i > 0 && random.Chance(0.7)) {
       const auto parent = static_cast<int>(random.Uniform(0, i - 1));
       const Key key = made.tables[static_cast<std::size_t>(parent)].key;
-      if (key != Key::kPair && key != Key::kBare) table.parent = parent;
+      if (key < Key::kPair) table.parent = parent;
     }
     made.tables.push_back(table);
   }
@@ -85,10 +86,14 @@ std::string OldSql(const Case& c) {
   std::string sql;
   for (int i = 0; i < static_cast<int>(c.tables.size()); ++i) {
     const Table& t = c.tables[static_cast<std::size_t>(i)];
-    const std::string keys[] = {
-        "id INTEGER PRIMARY KEY",       "id INTEGER PRIMARY KEY AUTOINCREMENT",
-        "code TEXT PRIMARY KEY",        "code TEXT NOT NULL PRIMARY KEY",
-        "a INT, b TEXT COLLATE NOCASE", "x"};
+    const std::string keys[] = {"id INTEGER PRIMARY KEY",
+                                "id INTEGER PRIMARY KEY AUTOINCREMENT",
+                                "code TEXT PRIMARY KEY",
+                                "code TEXT NOT NULL PRIMARY KEY",
+                                "a INT, b TEXT COLLATE NOCASE",
+                                "x",
+                                "id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE",
+                                "id INTEGER PRIMARY KEY, num INTEGER NOT NULL UNIQUE"};
     sql += "CREATE TABLE " + Old(i) + "(" + keys[static_cast<int>(t.key)] + ", c0 TEXT" +
            (t.unique ? " COLLATE NOCASE UNIQUE" : "") + ", c1 TEXT, c2 BLOB";
     if (t.parent >= 0) {
@@ -110,9 +115,10 @@ std::string NewSql(const Case& c) {
   for (int i = 0; i < static_cast<int>(c.tables.size()); ++i) {
     const Table& t = c.tables[static_cast<std::size_t>(i)];
     const std::string keys[] = {
-        "id INTEGER PRIMARY KEY",       "id INTEGER PRIMARY KEY AUTOINCREMENT",
-        "code TEXT PRIMARY KEY",        "id INTEGER PRIMARY KEY, code TEXT UNIQUE",
-        "a INT, b TEXT COLLATE NOCASE", "x"};
+        "id INTEGER PRIMARY KEY",         "id INTEGER PRIMARY KEY AUTOINCREMENT",
+        "code TEXT PRIMARY KEY",          "id INTEGER PRIMARY KEY, code TEXT UNIQUE",
+        "a INT, b TEXT COLLATE NOCASE",   "x",
+        "code TEXT NOT NULL PRIMARY KEY", "num INTEGER PRIMARY KEY"};
     sql += "CREATE TABLE " + New(c, i) + "(" +
            (t.renamed ? " -- @renamed-from " + Old(i) + "\n" : "") + keys[static_cast<int>(t.key)] +
            ",\n";
@@ -126,7 +132,9 @@ std::string NewSql(const Case& c) {
              New(c, t.parent) + " ON DELETE SET NULL,\n";
     }
     sql += std::string("c0 TEXT") + (t.unique ? " COLLATE NOCASE UNIQUE" : "");
-    sql += t.key == Key::kPair ? ", PRIMARY KEY (b, a)) WITHOUT ROWID;" : ");";
+    sql += t.key == Key::kPair    ? ", PRIMARY KEY (b, a)) WITHOUT ROWID;"
+           : t.key == Key::kOther ? ") WITHOUT ROWID;"
+                                  : ");";
     sql += "CREATE INDEX i" + std::to_string(i) + " ON " + New(c, i) + "(c0);";
   }
   return sql;
@@ -162,6 +170,19 @@ std::string Apply(const Case& c, const Write& w) {
       where = "b = 'k" + n + "'";
       key_change = "b = 'K" + other + "', a = " + std::to_string(w.b % 3);
       break;
+    case Key::kOther:
+    case Key::kOtherInteger: {
+      const bool text = t.key == Key::kOther;
+      const std::string name = text ? "code" : "num";
+      const auto key = [&](int number) {
+        return text ? "'k" + std::to_string(number) + "'" : std::to_string(number);
+      };
+      columns = "id, " + name;
+      values = (w.a % 4 == 0 ? "NULL" : other) + ", " + key(w.a);
+      where = name + " = " + key(w.a);
+      key_change = w.b % 2 == 0 ? "id = " + other : name + " = " + key(w.b);
+      break;
+    }
     default:
       columns = "x";
       values = n;
@@ -210,7 +231,8 @@ void Do(db::Session& session, const std::string& sql) {
 // The rows of one table as they must be: old names and references by the parent's own key.
 std::string Oracle(const Case& c, int i, bool old) {
   const Table& t = c.tables[static_cast<std::size_t>(i)];
-  const std::string keys[] = {"t.id", "t.id", "t.code", "t.code", "t.a, t.b", "t.x"};
+  const std::string keys[] = {"t.id",     "t.id", "t.code", "t.code",
+                              "t.a, t.b", "t.x",  "t.code", "t.num"};
   std::string sql = "SELECT " + keys[static_cast<int>(t.key)] + ", t.c0, ";
   sql += old ? std::string(t.converted ? "CASE WHEN t.c1 NOT GLOB '*[^0-9]*' AND t.c1 <> '' THEN "
                                          "CAST(t.c1 AS INTEGER) ELSE t.c1 END"
