@@ -278,6 +278,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   sync_session_.reset();
   sync_known_.reset();
   const auto session = Connect();
+  EndOldBackends(*session);
   core::Journal journal(*session, spec_.id);
   Known known = ReadOrNothing(*session);
   if (!known.cutover.is_null()) return;  // committed by a process that did not live to say so

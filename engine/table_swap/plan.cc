@@ -137,8 +137,10 @@ core::Plan TableSwap::MakePlan() {
   }
   if (!plan.can_run()) return plan;
 
-  // The new schema: the source itself, or a scratch database that is dropped again at once.
-  const ShadowRequest request = Request();
+  // The new schema: the source itself, or a scratch database that is dropped again at once. Not
+  // prepare's own, which may be at work just now.
+  const ShadowRequest request = RequestOfPlan();
+  std::optional<core::MigrationLock> other_plans;
   Scratch scratch(context_, request);
   struct Dropped {
     Scratch* scratch = nullptr;
@@ -157,6 +159,7 @@ core::Plan TableSwap::MakePlan() {
     CheckPrivileges(*session, ListMovables(*session, settings_.schemas), settings_, plan);
     if (!plan.can_run()) return plan;
     plan.steps.clear();
+    other_plans.emplace(spec_.Target(), request.migration_id);
     dropped.scratch = &scratch;
     scratch.Make();
     fresh = db::Connect(scratch.endpoint(), {.application_name = "understudy-engine plan"});

@@ -33,7 +33,7 @@ class Builders {
   db::Session& At(int worker) {
     auto& session = sessions_.at(static_cast<std::size_t>(worker));
     if (!session) {
-      session = db::Connect(request_.target, {.application_name = "understudy-engine table-swap"});
+      session = db::Connect(request_.target, {.application_name = request_.session_name});
       // Sorts get an eighth of what the server expects to be cached, never less than it gives them.
       session->Query(
           "SELECT set_config('maintenance_work_mem', greatest(m.setting::bigint, least($1::bigint, "
@@ -402,8 +402,7 @@ ORDER BY 1, 2, 3, 4)";
 
 // Everything of the dump's last section but what was built in another way.
 void BuildRest(const core::Context& context, const Scratch& scratch, const ShadowRequest& request) {
-  const auto target =
-      db::Connect(request.target, {.application_name = "understudy-engine table-swap"});
+  const auto target = db::Connect(request.target, {.application_name = request.session_name});
   core::Journal journal(*target, request.migration_id);
   if (journal.Find(kRestEntry)) return;
   const std::string text = DumpShadowSchemas(context, scratch, request, "post-data",
@@ -448,7 +447,7 @@ void FinishShadow(const core::Context& context, const Scratch& scratch,
     // As the database's own clients: a view's functions may count on a search_path.
     db::SessionOptions options;
     options.settings = db::Settings::kUsers;
-    options.application_name = "understudy-engine table-swap";
+    options.application_name = request.session_name;
     const auto session = db::Connect(request.target, options);
     const std::set<std::string> empty = LeftEmpty(request);
     for (const db::TableName& view : MaterializedViews(builders.At(0), request.settings)) {

@@ -15,6 +15,8 @@
 namespace understudy::table_swap {
 namespace {
 
+constexpr std::chrono::seconds kOldBackendsMayTake{5};
+
 // What of production goes to the backup: what has a successor, the statistics of such tables, and,
 // where the new schema is made of the old one, what it has dropped.
 std::vector<Movable> OldObjects(db::Session& target, const SetDecision& decision,
@@ -153,6 +155,7 @@ void TableSwap::InstallCapture(db::Session& session) {
     captured.push_back(
         {old_table->oid, new_table->oid, std::move(mapping.rows), 0, 0, CaptureOwner()});
   }
+  WriteRemovalFile(*known.manifest);  // from here on there is something in production to remove
   // A short transaction of its own: its lock waits for the writers that are under way, so that
   // every snapshot from here on sees what they have written.
   db::Transaction transaction(session);
@@ -291,16 +294,22 @@ void TableSwap::Prepare() {
   WriteRemovalFile(*known.manifest);
 }
 
-// A killed process leaves server processes behind that go on for a while; the epoch keeps them from
-// committing, and this from working.
+// A killed process leaves server processes behind that go on for a while (a CREATE INDEX until its
+// end); the epoch keeps them from committing, and this from working.
 void TableSwap::EndOldBackends(db::Session& session) const {
-  session.Query(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+  const char* theirs =
+      " FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
       "AND datname = current_database() AND usename = current_user "
       "AND application_name = $1 "
       "AND backend_start < (SELECT backend_start FROM pg_stat_activity WHERE pid = "
-      "pg_backend_pid()) - interval '10 milliseconds'",
-      {db::Value::Text(SessionName())});
+      "pg_backend_pid()) - interval '10 milliseconds'";
+  const db::Params name = {db::Value::Text(SessionName())};
+  const auto until = SteadyClock::now() + kOldBackendsMayTake;
+  while (session.Query(std::string("SELECT pg_terminate_backend(pid)") + theirs, name).rows.size() >
+             0 &&
+         SteadyClock::now() < until) {
+    session.Query("SELECT pg_sleep(0.02)");
+  }
 }
 
 void TableSwap::WriteRemovalFile(const Manifest& manifest) const {
@@ -311,6 +320,10 @@ void TableSwap::WriteRemovalFile(const Manifest& manifest) const {
       "way\n"
       "-- back to them then). The tables in service are left as they are.\n"
       "-- psql --single-transaction -v ON_ERROR_STOP=1 -f remove-understudy.sql\n"
+      "-- While prepare is at work, or after it was killed, there is a scratch database too:\n"
+      "-- DROP DATABASE IF EXISTS " +
+      db::QuoteIdentifier(manifest.scratch_database) +
+      ";\n"
       "SET lock_timeout = '5s';\n"
       "DROP SCHEMA IF EXISTS understudy CASCADE;\n";
   for (const SchemaNames& names : manifest.schemas) {

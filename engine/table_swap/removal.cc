@@ -77,6 +77,7 @@ std::string SizeOf(db::Session& session, const std::string& schema) {
 std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
   std::vector<std::string> lines;
   const auto session = Connect(std::chrono::seconds(5));
+  if (!dry_run) EndOldBackends(*session);
   const Known known = ReadOrNothing(*session);
   core::Journal journal(*session, spec_.id);
   const auto step = [&](const std::string& line, const std::function<void()>& work) {
@@ -129,11 +130,11 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
       step(line, [&] { DropOurSchemas(*session, present_schemas, ours); });
     }
   }
-  const ShadowRequest request = Request();
-  Scratch scratch(context_, request);
-  if (scratch.Exists()) {
+  for (const ShadowRequest& request : {Request(), RequestOfPlan()}) {
+    Scratch scratch(context_, request);
+    if (!scratch.Exists()) continue;
     lines.push_back((dry_run ? "would drop" : "dropped") + std::string(" database ") +
-                    Scratch::NameFor(spec_.id));
+                    Scratch::NameFor(request.migration_id));
     if (!dry_run) scratch.Drop();
   }
   if (!dry_run && journal.Load()) {
@@ -152,7 +153,6 @@ std::vector<std::string> TableSwap::Reset(bool dry_run) {
       throw Error(ErrorKind::kUnsupported,
                   "the new tables are in service: go back with understudy migrate rollback");
     }
-    if (!dry_run) EndOldBackends(*session);
   }
   return RemoveAll(dry_run, false);
 }

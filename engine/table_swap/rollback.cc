@@ -69,6 +69,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                 "a table swap has one rollback point, before the cutover: leave --to out");
   }
   const auto session = Connect();
+  EndOldBackends(*session);
   core::Journal journal(*session, spec_.id);
   const Known known = ReadOrNothing(*session);
   if (known.rolled_back) return;  // committed by a process that did not live to say so

@@ -60,14 +60,14 @@ std::vector<CopyUnit> PlanFrom(const Json& json) {
 // The two connections of one worker.
 struct Worker {
   Worker(const ShadowRequest& request, const std::string& snapshot)
-      : source(*request.source, Options("understudy-engine table-swap", true)),
-        target(request.target, Options("understudy-engine table-swap", false)) {
+      : source(*request.source, Options(request.session_name, true)),
+        target(request.target, Options(request.session_name, false)) {
     source.Begin(db::Isolation::kRepeatableRead, true);
     source.SetSnapshot(snapshot);
     // What is lost with the server is lost with its journal entry, and copied again.
     target.Execute("SET synchronous_commit = off");
   }
-  static db::SessionOptions Options(const char* name, bool read_only) {
+  static db::SessionOptions Options(const std::string& name, bool read_only) {
     db::SessionOptions options;
     options.application_name = name;
     options.read_only = read_only;
@@ -87,11 +87,11 @@ class Copier {
         workers_(static_cast<std::size_t>(std::max(1, context.spec().limits.jobs))) {
     // One snapshot of the source for every table and every worker; it lives as long as this
     // session's transaction.
-    source_ = db::Connect(*request.source,
-                          Worker::Options("understudy-engine table-swap", /*read_only=*/true));
+    source_ =
+        db::Connect(*request.source, Worker::Options(request.session_name, /*read_only=*/true));
     source_->Begin(db::Isolation::kRepeatableRead, true);
     snapshot_ = source_->Scalar("SELECT pg_export_snapshot()").text;
-    target_ = db::Connect(request.target, Worker::Options("understudy-engine table-swap", false));
+    target_ = db::Connect(request.target, Worker::Options(request.session_name, false));
     tables_ = ReadSourceTables(*source_, *target_, request, tables);
   }
 

@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/base/owner.h"
+#include "engine/capture/postgres.h"
 #include "engine/db/client_tools.h"
 #include "engine/db/identifier.h"
 #include "engine/db/script.h"
@@ -136,6 +137,24 @@ JOIN pg_roles r ON r.oid = ANY (p.polroles))")
                       ", which the target's server has not: create the role there first");
     }
     entries.push_back("POLICY " + row[0].text + " " + row[1].text + " " + row[2].text);
+  }
+  return entries;
+}
+
+// Triggers by which another migration captures or keeps a way back, as the entries of a dump begin:
+// their functions are in the schema that is left out.
+std::vector<std::string> CaptureTriggers(db::Session& source) {
+  std::vector<std::string> entries;
+  for (const db::Row& row :
+       source
+           .Query("SELECT n.nspname, c.relname, t.tgname FROM pg_trigger t "
+                  "JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = "
+                  "c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid "
+                  "JOIN pg_namespace f ON f.oid = p.pronamespace "
+                  "WHERE NOT t.tgisinternal AND f.nspname = $1",
+                  {db::Value::Text(capture::kSchema)})
+           .rows) {
+    entries.push_back("TRIGGER " + row[0].text + " " + row[1].text + " " + row[2].text);
   }
   return entries;
 }
@@ -270,6 +289,7 @@ void Scratch::Fill(const db::Endpoint& from) {
   job.argv = {"pg_restore", "--list", "--file=" + list.string(), dump.string()};
   RunTool(context_, tools, job, endpoint_, "listing the new schema");
   std::vector<std::string> without = Outsiders();
+  std::ranges::move(CaptureTriggers(*source), std::back_inserter(without));
   if (request_.source) {
     for (std::string& entry : PoliciesWithoutRoles(*source, *target)) {
       without.push_back(std::move(entry));

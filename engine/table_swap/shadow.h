@@ -29,6 +29,8 @@ namespace understudy::table_swap {
 struct ShadowRequest {
   std::string migration_id;
   std::int64_t epoch = 0;  // of the journal: checked in every writing transaction
+  // How all sessions of this migration name themselves: whoever takes it over ends those of before.
+  std::string session_name = "understudy-engine table-swap";
   db::Endpoint target;
   std::optional<db::Endpoint> source;  // nullopt: every table is preserved
   Settings settings;

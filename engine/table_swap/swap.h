@@ -81,6 +81,7 @@ class TableSwap final : public core::Migration {
   Known Read(core::Journal& journal) const;
   Known ReadOrNothing(db::Session& session) const;  // without a journal: nothing known
   ShadowRequest Request() const;
+  ShadowRequest RequestOfPlan() const;  // for a scratch database of plan's own
 
   // plan.cc: another swap of this database that has not come to its cutover
   std::optional<core::PlanRefusal> OtherUnderWay(db::Session& session);

@@ -83,9 +83,16 @@ ShadowRequest TableSwap::Request() const {
   ShadowRequest request;
   request.migration_id = spec_.id;
   request.epoch = context_.epoch();
+  request.session_name = SessionName();
   request.target = spec_.Target();
   if (settings_.from_source) request.source = spec_.Endpoint("source");
   request.settings = settings_;
+  return request;
+}
+
+ShadowRequest TableSwap::RequestOfPlan() const {
+  ShadowRequest request = Request();
+  request.migration_id += " (plan)";
   return request;
 }
 
