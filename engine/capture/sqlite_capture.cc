@@ -170,12 +170,44 @@ std::int64_t SqliteCapture::LastLogId() {
   return old_.Scalar("SELECT coalesce(max(id), 0) FROM main._migration_log").AsInteger();
 }
 
+std::int64_t SqliteCapture::LogBytes() {
+  if (!HasTable("_migration_log")) return 0;
+  // Entries are numbered without gaps; each has a header, its number and two small ones besides.
+  return old_
+      .Scalar(
+          "SELECT coalesce(CAST(((SELECT max(id) FROM main._migration_log) + 1 - (SELECT min(id) "
+          "FROM main._migration_log)) * avg(20 + length(operation) + length(table_name) + "
+          "length(row_data)) AS INTEGER), 0) FROM (SELECT * FROM main._migration_log ORDER BY id "
+          "DESC LIMIT 200)")
+      .AsInteger();
+}
+
+std::int64_t SqliteCapture::TrimLog(std::int64_t through, std::int64_t most) {
+  if (!HasTable("_migration_log")) return 0;
+  return old_
+      .Query(
+          "DELETE FROM main._migration_log WHERE id <= ?1 AND id < (SELECT max(id) FROM "
+          "main._migration_log) AND id < (SELECT min(id) FROM main._migration_log) + ?2",
+          {db::Value::Integer(through), db::Value::Integer(most)})
+      .affected;
+}
+
+void SqliteCapture::StopRecording() {
+  for (const std::string& name : TriggersLike(kRecord)) {
+    old_.Execute("DROP TRIGGER main." + QuoteIdentifier(name));
+  }
+  for (const char* table : {"_migration_marker", "_migration_txn"}) {
+    old_.Execute(std::string("DROP TABLE IF EXISTS main.") + table);
+  }
+}
+
 bool SqliteCapture::RefusesWrites() { return !TriggersLike(kRefuse).empty(); }
 
 void SqliteCapture::Install(const std::vector<SqliteWatched>& watched, const std::string& target) {
   old_.Execute(R"(
     CREATE TABLE IF NOT EXISTS main._migration_marker(id INTEGER PRIMARY KEY, status TEXT);
-    CREATE TABLE IF NOT EXISTS main._migration_log(
+    DROP TABLE IF EXISTS main._migration_log;
+    CREATE TABLE main._migration_log(
       id INTEGER PRIMARY KEY AUTOINCREMENT, txn_id INTEGER, ordering INTEGER, operation TEXT,
       table_name TEXT, row_data TEXT);
     CREATE TABLE IF NOT EXISTS main._migration_txn(

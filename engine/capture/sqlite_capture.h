@@ -46,10 +46,18 @@ class SqliteCapture {
   SqliteMark Mark();
   std::string Target();  // the new file that the recording is for; "" when there is none
   std::int64_t LastLogId();
+  // What the log takes up, told from a sample: reading all of it would hold writers up.
+  std::int64_t LogBytes();
   bool RefusesWrites();  // the refusal triggers are there
 
   // REQUIRES (for all below): an immediate transaction is open.
   void Install(const std::vector<SqliteWatched>& watched, const std::string& target);
+  // Deletes up to `most` entries that are not after `through`. The newest entry stays: numbers go
+  // on from it, and what lies beyond it cannot be missed. Gives the number of entries.
+  std::int64_t TrimLog(std::int64_t through, std::int64_t most);
+  // Takes away the triggers that record and the marks, and nothing that takes longer the more was
+  // recorded: the log stays, for Remove.
+  void StopRecording();
   // Writes to any of `tables` are refused from the commit on.
   void StartDraining(const std::vector<catalog::SqliteTable>& tables);
   // Takes away the marks, the log and their triggers; the refusals too, unless they are to stay.

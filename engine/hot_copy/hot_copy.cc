@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <limits>
 
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
@@ -28,6 +30,10 @@ using db::Value;
 // Waiting costs nobody anything: SQLite has no queue that others would stand behind us in.
 constexpr std::chrono::milliseconds kDefaultLockTimeout{10000};
 constexpr const char* kApplication = "understudy-engine hot-copy";
+// The log is trimmed when it holds so much, or half of what it may; a few thousand entries at once
+// are some milliseconds in which other writers wait.
+constexpr std::int64_t kTrimBytes = std::int64_t{16} << 20;
+constexpr std::int64_t kTrimEntries = 5000;
 
 bool Exists(const db::Endpoint& endpoint) {
   std::error_code ignored;
@@ -99,10 +105,7 @@ class HotCopy final : public core::Migration {
 
   void Prepare() override;
 
-  core::SyncProgress SyncStep(const core::Budget& budget) override {
-    RequireSource();
-    return TheMover().Step(budget, /*check=*/!context_.preparing());
-  }
+  core::SyncProgress SyncStep(const core::Budget& budget) override;
 
   void Drain(const core::CutoverOptions& options) override;
   void Cutover(const core::CutoverOptions& options) override;
@@ -186,6 +189,8 @@ class HotCopy final : public core::Migration {
     return watched;
   }
 
+  void RequireRecording(SqliteCapture& capture) const;
+  void HoldLogWithinLimit();
   void CheckNewObjects(core::Plan& plan);
   void KeepMapping(db::Session& session) const;
   std::string SinceCutover();
@@ -199,6 +204,7 @@ class HotCopy final : public core::Migration {
   catalog::SqliteDiff diff_;
   Move move_;
   std::unique_ptr<Mover> mover_;
+  std::unique_ptr<db::Session> log_session_;  // to the old file; trims the log
 };
 
 std::string HotCopy::NothingToDo() {
@@ -401,7 +407,10 @@ void HotCopy::Prepare() {
     }
     SqliteCapture capture(*old);
     const bool there =
-        capture.Mark() == SqliteMark::kRecording && capture.Target() == target_.file().string();
+        capture.Mark() != SqliteMark::kNone && capture.Target() == target_.file().string();
+    // Rows may be copied already: what was written while nothing was recorded would be missed.
+    const auto begun = session->Scalar("SELECT old_hash FROM main._understudy_move WHERE id = 0");
+    if (!there && !begun.is_null()) RequireRecording(capture);
     if (!there) capture.Install(Watched(), target_.file().string());
     hash = Mover::OldSchemaHash(*old, "main");
     transaction.Commit();
@@ -411,6 +420,62 @@ void HotCopy::Prepare() {
   session->Query("UPDATE main._understudy_move SET old_hash = ?1 WHERE old_hash IS NULL",
                  {Value::Text(hash)});
   transaction.Commit();
+}
+
+void HotCopy::RequireRecording(SqliteCapture& capture) const {
+  if (capture.Mark() != SqliteMark::kNone) return;
+  throw Error(ErrorKind::kMismatch,
+              "the old file records nothing any more (the log had grown past limits.log_max_bytes, "
+              "or somebody took it off). Give up what was begun with: understudy migrate reset");
+}
+
+core::SyncProgress HotCopy::SyncStep(const core::Budget& budget) {
+  RequireSource();
+  if (!log_session_) log_session_ = Old();
+  SqliteCapture capture(*log_session_);
+  RequireRecording(capture);
+  const core::SyncProgress progress = TheMover().Step(budget, /*check=*/!context_.preparing());
+  HoldLogWithinLimit();
+  return progress;
+}
+
+// Takes what the new file has already out of the log; where it is too large all the same, writing
+// is faster than replaying, and nothing is recorded any more.
+void HotCopy::HoldLogWithinLimit() {
+  SqliteCapture capture(*log_session_);
+  const std::int64_t limit = spec_.limits.log_max_bytes;
+  std::int64_t bytes = capture.LogBytes();
+  if (bytes <= std::min(kTrimBytes, limit / 2)) return;
+  const auto trim = [&](std::int64_t through) {
+    std::int64_t entries = kTrimEntries;
+    try {
+      while (entries == kTrimEntries) {
+        db::Transaction transaction(*log_session_, db::Isolation::kDefault, false,
+                                    /*immediate=*/true);
+        entries = capture.TrimLog(through, kTrimEntries);
+        transaction.Commit();
+      }
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kConflict) throw;
+      context_.Log("info", "the log was not trimmed: " + std::string(error.what()));
+    }
+  };
+  trim(Mover::State(TheMover().session()).last_replayed);
+  bytes = capture.LogBytes();
+  if (bytes <= limit) return;
+  {
+    db::Transaction transaction(*log_session_, db::Isolation::kDefault, false, /*immediate=*/true);
+    capture.StopRecording();
+    transaction.Commit();
+  }
+  trim(std::numeric_limits<std::int64_t>::max());  // the table itself goes with the reset
+  throw Error(ErrorKind::kMismatch,
+              "the log of recorded keys has grown to " + std::to_string(bytes) +
+                  " bytes, more than limits.log_max_bytes (" + std::to_string(limit) +
+                  "): writing was faster than replaying. Recording was taken off; the old file is "
+                  "whole, and writes to it go on. Give up what was begun with: understudy migrate "
+                  "reset",
+              "log-limit");
 }
 
 void HotCopy::Drain(const core::CutoverOptions& /*options*/) {
@@ -427,11 +492,7 @@ void HotCopy::Drain(const core::CutoverOptions& /*options*/) {
     db::Transaction transaction(*old, db::Isolation::kDefault, false, /*immediate=*/true);
     context_.At("drain.locked");
     SqliteCapture capture(*old);
-    if (capture.Mark() == SqliteMark::kNone) {
-      throw Error(ErrorKind::kMismatch,
-                  "the old file records nothing any more; give the migration up with: understudy "
-                  "migrate reset");
-    }
+    RequireRecording(capture);
     keys = mover.ReplayAll();
     if (capture.Mark() == SqliteMark::kRecording) {
       capture.StartDraining(old_schema_.tables);
@@ -650,6 +711,7 @@ std::vector<std::string> HotCopy::Cleanup(bool dry_run) {
 
 std::vector<std::string> HotCopy::Reset(bool dry_run) {
   mover_.reset();
+  log_session_.reset();
   std::vector<fs::path> files{target_.file()};
   std::vector<std::string> lines;
   const std::string verb = dry_run ? "would remove" : "removed";
@@ -680,6 +742,11 @@ std::vector<std::string> HotCopy::Reset(bool dry_run) {
     db::Transaction transaction(*old, db::Isolation::kDefault, false, /*immediate=*/true);
     for (const std::string& line : SqliteCapture(*old).Remove(/*refusals_stay=*/false, dry_run)) {
       lines.push_back(verb + " from the old file: " + line);
+    }
+    // SQLite keeps it once a table had AUTOINCREMENT, as the log has, and lets nobody drop it.
+    if (!lines.empty() && HasTable(*old, "sqlite_sequence") &&
+        std::ranges::none_of(catalog::ReadSqliteSchema(*old).tables, &SqliteTable::autoincrement)) {
+      lines.push_back("stays in the old file: an empty table sqlite_sequence, SQLite's own");
     }
     if (!dry_run) transaction.Commit();
   } else {
@@ -712,10 +779,11 @@ core::StrategyStatus HotCopy::Status() {
   core::StrategyStatus status;
   std::string old_text;
   std::int64_t last = 0;
+  SqliteMark mark = SqliteMark::kNone;
   if (HasSource()) {
     const auto old = Old(true);
     SqliteCapture capture(*old);
-    const SqliteMark mark = capture.Mark();
+    mark = capture.Mark();
     last = capture.LastLogId();
     old_text = "old " + Source().file().filename().string() + ": marker " +
                std::string(MarkName(mark)) +
@@ -752,6 +820,13 @@ core::StrategyStatus HotCopy::Status() {
                           : "removed");
     } else if (!move.stage.empty()) {
       status.pending_writes = std::max<std::int64_t>(0, last - move.last_replayed);
+      if (HasSource() && mark == SqliteMark::kNone &&
+          session->Scalar("SELECT count(old_hash) FROM main._understudy_move").AsInteger() > 0) {
+        status.blocking.push_back(
+            "the old file records nothing any more; give up what was begun with: understudy "
+            "migrate "
+            "reset");
+      }
       new_text += ", stage " + move.stage + ", replayed to " + std::to_string(move.last_replayed) +
                   ", drain " + (move.drain_completed ? "completed" : "not completed") + ", " +
                   session->Scalar("SELECT count(*) FROM main._id_mapping").text + " mapped keys";

@@ -505,6 +505,16 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
   tail.to = limit > 0 ? std::min(last, tail.from + limit) : last;
   tail.whole = tail.to == last;
   if (tail.to <= tail.from) return tail;
+  // Only what was replayed is ever taken out of the log.
+  const std::int64_t first = session_->Scalar("SELECT min(id) FROM old._migration_log").AsInteger();
+  if (first > tail.from + 1) {
+    throw Error(ErrorKind::kMismatch,
+                "the log of the old file begins with entry " + std::to_string(first) +
+                    ", and only " + std::to_string(tail.from) +
+                    " are replayed: entries between were deleted, or the new file lost its last "
+                    "commits when the machine failed. Production is unchanged; give up what was "
+                    "begun with: understudy migrate reset");
+  }
   std::vector<const TableWork*> touched;
   const db::Result names = session_->Query(
       "SELECT DISTINCT table_name FROM old._migration_log WHERE id > ?1 AND id <= ?2",
