@@ -18,26 +18,44 @@ WITH asked AS (
   SELECT a.oid, t.relid::oid
     FROM asked a CROSS JOIN LATERAL pg_partition_tree(a.oid) AS t
    WHERE a.relkind = 'p'
+), columns AS (
+  SELECT m.root, string_agg(format('%s %I %s %s%s%s', x.attnum, x.attname,
+                              format_type(x.atttypid, x.atttypmod), x.attnotnull, x.attgenerated,
+                              x.attidentity), ', ' ORDER BY m.member, x.attnum) AS text
+    FROM members m JOIN pg_attribute x ON x.attrelid = m.member
+   WHERE x.attnum > 0 AND NOT x.attisdropped
+   GROUP BY m.root
+), files AS (
+  SELECT m.root, string_agg(format('%s:%s', c.oid, c.relfilenode), ' ' ORDER BY c.oid) AS text
+    FROM members m JOIN pg_class c ON c.oid = m.member
+   GROUP BY m.root
+), links AS (
+  SELECT m.root, i.inhparent, i.inhrelid
+    FROM members m JOIN pg_inherits i ON i.inhparent = m.member
+   UNION
+  SELECT m.root, i.inhparent, i.inhrelid
+    FROM members m JOIN pg_inherits i ON i.inhrelid = m.member
+), inheritance AS (
+  SELECT l.root, string_agg(format('%s<%s %s', l.inhparent, l.inhrelid,
+                              pg_get_expr(c.relpartbound, c.oid)), ', '
+                              ORDER BY l.inhparent, l.inhrelid) AS text
+    FROM links l JOIN pg_class c ON c.oid = l.inhrelid
+   GROUP BY l.root
+), triggers AS (
+  -- With the transaction that wrote it: one that was disabled for a moment is as it was before.
+  SELECT m.root, string_agg(format('%s %I %s %s %s', t.tgrelid, t.tgname, t.tgfoid, t.tgenabled,
+                              t.xmin), ', ' ORDER BY t.tgrelid, t.tgname, t.oid) AS text
+    FROM members m JOIN pg_trigger t ON t.tgrelid = m.member
+   WHERE t.tgconstraint = 0 OR NOT t.tgisinternal
+   GROUP BY m.root
 )
-SELECT a.oid, a.nspname, a.relname,
-       (SELECT coalesce(string_agg(format('%s %I %s %s%s%s', x.attnum, x.attname,
-                          format_type(x.atttypid, x.atttypmod), x.attnotnull, x.attgenerated,
-                          x.attidentity), ', ' ORDER BY m.member, x.attnum), '')
-          FROM members m JOIN pg_attribute x ON x.attrelid = m.member
-         WHERE m.root = a.oid AND x.attnum > 0 AND NOT x.attisdropped),
-       (SELECT string_agg(format('%s:%s', c.oid, c.relfilenode), ' ' ORDER BY c.oid)
-          FROM members m JOIN pg_class c ON c.oid = m.member WHERE m.root = a.oid),
-       (SELECT coalesce(string_agg(format('%s<%s %s', i.inhparent, i.inhrelid,
-                          pg_get_expr(c.relpartbound, c.oid)), ', '
-                          ORDER BY i.inhparent, i.inhrelid), '')
-          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-         WHERE EXISTS (SELECT FROM members m
-                        WHERE m.root = a.oid AND m.member IN (i.inhparent, i.inhrelid))),
-       (SELECT coalesce(string_agg(format('%s %I %s %s', t.tgrelid, t.tgname, t.tgfoid, t.tgenabled),
-                          ', ' ORDER BY t.tgrelid, t.tgname, t.oid), '')
-          FROM members m JOIN pg_trigger t ON t.tgrelid = m.member
-         WHERE m.root = a.oid AND (t.tgconstraint = 0 OR NOT t.tgisinternal))
-  FROM asked a)";
+SELECT a.oid, a.nspname, a.relname, coalesce(c.text, ''), coalesce(f.text, ''),
+       coalesce(i.text, ''), coalesce(t.text, '')
+  FROM asked a
+  LEFT JOIN columns c ON c.root = a.oid
+  LEFT JOIN files f ON f.root = a.oid
+  LEFT JOIN inheritance i ON i.root = a.oid
+  LEFT JOIN triggers t ON t.root = a.oid)";
 
 }  // namespace
 

@@ -17,7 +17,9 @@ struct TableFingerprint {
   std::string columns;      // number, name, type, not null, generated, identity of each
   std::string files;        // relfilenode, of partitions too
   std::string inheritance;  // parents and children with their bounds
-  std::string triggers;     // name, function, enabled state; of partitions too
+  // Name, function, enabled state, and who wrote them; of partitions too. One that was disabled and
+  // enabled again is another.
+  std::string triggers;
   bool operator==(const TableFingerprint&) const = default;
 };
 

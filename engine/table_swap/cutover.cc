@@ -346,9 +346,10 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     exchange.Apply(*session, within);
     if (settings_.reverse) {
       capture::Install(*session, reverse.tables);
-      Json tables = Json::array();
-      for (const capture::CapturedTable& table : reverse.tables) tables.push_back(table.ToJson());
-      journal.Put(kReverseEntry, tables);
+      std::vector<catalog::Oid> watched;
+      for (const capture::CapturedTable& table : reverse.tables) watched.push_back(table.watched);
+      journal.Put(kReverseEntry,
+                  ReverseJson(reverse.tables, catalog::ReadFingerprint(*session, watched)));
       within("reverse capture");
     }
     Json old_triggers = Json::array();

@@ -176,11 +176,7 @@ void TableSwap::RemoveEarlierBackups(db::Session& session, Manifest& manifest) {
       db::Transaction transaction(session);
       mine.CheckEpoch(context_.epoch());
       if (const auto reverse = journal.Find(kReverseEntry)) {
-        std::vector<capture::CapturedTable> tables;
-        for (const Json& item : reverse->detail) {
-          tables.push_back(capture::CapturedTable::FromJson(item));
-        }
-        capture::Remove(session, tables);
+        capture::Remove(session, CapturedFrom(reverse->detail.at("tables")));
       }
       std::string removed;
       std::vector<std::string> schemas;

@@ -83,6 +83,106 @@ TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& kno
   return reverse;
 }
 
+std::vector<capture::CapturedTable> TableSwap::Known::Carried() const {
+  std::vector<capture::CapturedTable> carried;
+  for (const capture::CapturedTable& table : reverse) {
+    if (!lost.contains(table.watched)) carried.push_back(table);
+  }
+  return carried;
+}
+
+// What no trigger has seen of the watched tables since the cutover, or since they were copied back
+// as a whole.
+std::vector<catalog::FingerprintChange> TableSwap::ReverseChanges(db::Session& session,
+                                                                  const Known& known) const {
+  const std::vector<capture::CapturedTable> carried = known.Carried();
+  catalog::Fingerprint before;
+  std::vector<catalog::Oid> watched;
+  for (const capture::CapturedTable& table : carried) {
+    before[table.watched] = known.reverse_fingerprint.at(table.watched);
+    watched.push_back(table.watched);
+  }
+  auto changes = catalog::CompareFingerprints(before, catalog::ReadFingerprint(session, watched));
+  std::set<catalog::Oid> without_log;
+  for (const db::Row& row :
+       session
+           .Query("SELECT w FROM unnest($1::oid[], $2::oid[]) AS t (w, l) WHERE NOT EXISTS "
+                  "(SELECT FROM pg_class c WHERE c.oid = t.l)",
+                  {db::IntegerArray(carried, &capture::CapturedTable::watched),
+                   db::IntegerArray(carried, &capture::CapturedTable::log)})
+           .rows) {
+    without_log.insert(static_cast<catalog::Oid>(row[0].AsInteger()));
+  }
+  for (const catalog::FingerprintChange& change : changes) without_log.erase(change.table);
+  for (const catalog::Oid oid : without_log) {
+    catalog::FingerprintChange change;
+    change.table = oid;
+    change.name = before[oid].table;
+    change.triggers = true;
+    changes.push_back(std::move(change));
+  }
+  return changes;
+}
+
+// Tables whose later writes cannot be told from the other rows, or cannot be brought to the old
+// ones any more: what was written to them would be lost, so that it is counted like that of tables
+// that nobody watches. A preserved table is none: its rows go back as a whole.
+void TableSwap::LeaveOutLost(db::Session& session, Known& known) const {
+  for (const catalog::FingerprintChange& change : ReverseChanges(session, known)) {
+    const auto captured =
+        std::ranges::find(known.reverse, change.table, &capture::CapturedTable::watched);
+    const auto table = std::ranges::find(known.manifest->tables, change.table, &SetTable::new_oid);
+    const bool preserved = table != known.manifest->tables.end() && table->preserved;
+    if (preserved && !change.gone && !change.columns &&
+        catalog::NameOf(session, captured->mirror)) {
+      continue;
+    }
+    context_.Log("warn", change.Text() + " since the cutover: writes to it are not carried back");
+    known.lost.insert(change.table);
+  }
+}
+
+// Writes that no trigger has seen: the whole table goes back. REQUIRES: OpenOldTables.
+void TableSwap::CopyBackChanged(db::Session& session, Known& known) const {
+  core::Journal journal(session, spec_.id);
+  for (const catalog::FingerprintChange& change : ReverseChanges(session, known)) {
+    context_.ThrowIfStopped();
+    capture::CapturedTable& table =
+        *std::ranges::find(known.reverse, change.table, &capture::CapturedTable::watched);
+    context_.Log("warn", change.Text() + " since the cutover: all of its rows are copied back");
+    During("copy " + change.name + " back", [&] {
+      {
+        db::Transaction transaction(session);
+        journal.CheckEpoch(context_.epoch());
+        std::vector<capture::CapturedTable> one = {table};
+        const bool there =
+            session
+                .Scalar(
+                    "SELECT EXISTS (SELECT FROM pg_class WHERE oid = $1) AND EXISTS (SELECT "
+                    "FROM pg_proc WHERE oid = $2)",
+                    {db::Value::Integer(table.log), db::Value::Integer(table.function)})
+                .AsBool();
+        if (there) {
+          capture::Repair(session, one);
+        } else {
+          capture::Remove(session, one);
+          capture::Install(session, one);
+        }
+        table = one[0];
+        journal.Put(kReverseEntry, ReverseJson(known.reverse, known.reverse_fingerprint));
+        transaction.Commit();
+      }
+      db::Transaction transaction(session, db::Isolation::kRepeatableRead);
+      journal.CheckEpoch(context_.epoch());
+      capture::Recopy(session, table);
+      known.reverse_fingerprint[change.table] =
+          catalog::ReadFingerprint(session, {change.table})[change.table];
+      journal.Put(kReverseEntry, ReverseJson(known.reverse, known.reverse_fingerprint));
+      transaction.Commit();
+    });
+  }
+}
+
 // Makes the old tables, which nobody uses, ready to be replayed into: their triggers and the
 // foreign keys between them must not act. The exchange that follows puts them back.
 void TableSwap::OpenOldTables(db::Session& session, const Known& known) const {
@@ -109,7 +209,7 @@ void TableSwap::ReplayReverse(db::Session& session, const Known& known, bool loc
   std::vector<capture::CapturedTable> drained;
   for (int round = 0; round < (locked ? 1 : kRoundsBeforeLocks); ++round) {
     std::int64_t entries = 0;
-    for (const capture::CapturedTable& table : WrittenTo(session, known.reverse)) {
+    for (const capture::CapturedTable& table : WrittenTo(session, known.Carried())) {
       context_.ThrowIfStopped();
       const capture::ReplayResult result =
           locked ? capture::Replay(session, table, {.entries = std::nullopt})

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,8 @@ inline constexpr const char* kCutoverEntry = "cutover";    // committed with the
                                                            // the rollback: the new side serves
 inline constexpr const char* kFinishedEntry = "finished";  // what follows the cutover is done
 inline constexpr const char* kRolledBackEntry = "rolled-back";
-inline constexpr const char* kReverseEntry = "reverse";  // [CapturedTable]: new main → backup
+// {"tables": [CapturedTable], "fingerprint"}: new main → backup
+inline constexpr const char* kReverseEntry = "reverse";
 
 // The strategy. One method per phase, one file per group of them:
 //   prepare.cc   Prepare        sync.cc      SyncStep, the first copy of preserved tables
@@ -72,6 +74,9 @@ class TableSwap final : public core::Migration {
     bool finished = false;
     bool rolled_back = false;
     std::vector<capture::CapturedTable> reverse;
+    catalog::Fingerprint reverse_fingerprint;  // of the watched ones, as the cutover left them
+    std::set<catalog::Oid> lost;               // of these: LeaveOutLost
+    std::vector<capture::CapturedTable> Carried() const;  // `reverse` without those
   };
 
   std::string SessionName() const;
@@ -120,6 +125,10 @@ class TableSwap final : public core::Migration {
     std::vector<std::string> not_covered;
   };
   Reverse PlanReverse(db::Session& session, const Known& known) const;
+  std::vector<catalog::FingerprintChange> ReverseChanges(db::Session& session,
+                                                         const Known& known) const;
+  void LeaveOutLost(db::Session& session, Known& known) const;
+  void CopyBackChanged(db::Session& session, Known& known) const;
   void OpenOldTables(db::Session& session, const Known& known) const;
   void ReplayReverse(db::Session& session, const Known& known, bool locked);
 
@@ -183,6 +192,11 @@ std::chrono::milliseconds StallBudget(db::Session& session, std::chrono::millise
 // tables only some are written to in a moment.
 std::vector<capture::CapturedTable> WrittenTo(db::Session& session,
                                               const std::vector<capture::CapturedTable>& tables);
+
+// The detail of kReverseEntry and back.
+Json ReverseJson(const std::vector<capture::CapturedTable>& tables,
+                 const catalog::Fingerprint& fingerprint);
+std::vector<capture::CapturedTable> CapturedFrom(const Json& json);
 
 Json DependentsJson(const std::vector<Dependent>& dependents);
 std::vector<Dependent> DependentsFrom(const Json& json);

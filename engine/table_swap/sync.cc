@@ -34,7 +34,8 @@ std::vector<capture::CapturedTable> WrittenTo(db::Session& session,
   std::set<capture::Oid> written;
   for (const db::Row& row :
        session
-           .Query("SELECT l FROM unnest($1::oid[]) AS l WHERE pg_relation_size(l) > 0",
+           // A log that is gone has no size: whoever replays it says so.
+           .Query("SELECT l FROM unnest($1::oid[]) AS l WHERE coalesce(pg_relation_size(l), 1) > 0",
                   {db::IntegerArray(tables, &capture::CapturedTable::log)})
            .rows) {
     written.insert(static_cast<capture::Oid>(row[0].AsInteger()));

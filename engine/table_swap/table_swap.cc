@@ -7,13 +7,20 @@
 namespace understudy::table_swap {
 namespace {
 constexpr std::int64_t kLockTimeoutMs = 500;
+}  // namespace
 
 std::vector<capture::CapturedTable> CapturedFrom(const Json& json) {
   std::vector<capture::CapturedTable> tables;
   for (const Json& item : json) tables.push_back(capture::CapturedTable::FromJson(item));
   return tables;
 }
-}  // namespace
+
+Json ReverseJson(const std::vector<capture::CapturedTable>& tables,
+                 const catalog::Fingerprint& fingerprint) {
+  Json list = Json::array();
+  for (const capture::CapturedTable& table : tables) list.push_back(table.ToJson());
+  return {{"tables", list}, {"fingerprint", catalog::ToJson(fingerprint)}};
+}
 
 TableSwap::TableSwap(core::Context& context)
     : context_(context),
@@ -68,7 +75,8 @@ TableSwap::Known TableSwap::Read(core::Journal& journal) const {
     } else if (entry.name == kRolledBackEntry) {
       known.rolled_back = true;
     } else if (entry.name == kReverseEntry) {
-      known.reverse = CapturedFrom(entry.detail);
+      known.reverse = CapturedFrom(entry.detail.at("tables"));
+      known.reverse_fingerprint = catalog::FingerprintFromJson(entry.detail.at("fingerprint"));
     }
   }
   return known;
