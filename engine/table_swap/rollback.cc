@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/table_swap/swap.h"
@@ -18,14 +19,19 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
   std::vector<std::string> findings;
   const std::string xid = known.cutover.at("xid").get<std::string>();
   const Json counts = known.cutover.value("rows", Json::object());
+  std::set<catalog::Oid> carried;  // with the partitions, whose rows their root's replay brings
+  for (const db::Row& row :
+       session
+           .Query("SELECT r FROM unnest($1::oid[]) AS r UNION SELECT t.relid::oid FROM "
+                  "unnest($1::oid[]) AS r CROSS JOIN LATERAL pg_partition_tree(r) AS t",
+                  {db::IntegerArray(known.Carried(), &capture::CapturedTable::watched)})
+           .rows) {
+    carried.insert(static_cast<catalog::Oid>(row[0].AsInteger()));
+  }
   for (const SetTable& table : known.manifest->tables) {
     if (table.partitioned || table.new_oid == 0) continue;
     context_.ThrowIfStopped();
-    if (std::ranges::any_of(known.reverse, [&](const capture::CapturedTable& reverse) {
-          return reverse.watched == table.new_oid && !known.lost.contains(reverse.watched);
-        })) {
-      continue;  // these writes are carried back
-    }
+    if (carried.contains(table.new_oid)) continue;
     const auto name = catalog::NameOf(session, table.new_oid);
     if (!name) {
       findings.push_back(table.name.Display() + ": the table has been dropped since");

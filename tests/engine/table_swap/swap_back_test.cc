@@ -129,5 +129,28 @@ TEST_F(TableSwapBack, RefusesToLoseWritesToATableThatWasChangedSince) {
   EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 1"), "kept");
 }
 
+// hard-case 53: rows of partitions are written by the root's name and by the partition's.
+TEST(TableSwapBackPartitions, CarriesWritesToPartitionsBack) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE TABLE p (id integer PRIMARY KEY, v text) PARTITION BY RANGE (id);"
+      "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);"
+      "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);"
+      "INSERT INTO p SELECT i, 'v' FROM generate_series(1, 15) i");
+  world.SchemaBySql("ALTER TABLE p ADD note text;");
+  world.document()["reverse"] = true;
+  core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world.target().Run(
+      "INSERT INTO p VALUES (16, 'late'); UPDATE p1 SET v = 'x' WHERE id = 1;"
+      "UPDATE p SET id = 19 WHERE id = 2");
+  const std::string rows = "SELECT string_agg(id || v, ' ' ORDER BY id) FROM public.p";
+  const std::string before = world.Scalar(rows);
+  outcome = world.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar(rows), before);
+}
+
 }  // namespace
 }  // namespace understudy::table_swap
