@@ -11,6 +11,7 @@
 #include "engine/base/redact.h"
 #include "engine/db/identifier.h"
 #include "engine/db/pg_internal.h"
+#include "engine/db/pooler.h"
 #include "engine/db/session.h"
 
 namespace understudy::db::internal {
@@ -118,7 +119,7 @@ class PgSession final : public Session {
     facts_.version = connection_->server_version();
     pid_ = connection_->backendpid();
     RefuseOldServer(endpoint, facts_.version);
-    Setup(options);
+    Setup(endpoint, options);
   }
 
   Result Query(std::string_view sql, const Params& params) override {
@@ -226,13 +227,26 @@ class PgSession final : public Session {
   std::vector<std::string> TakeNotices() override { return notices_->Take(); }
 
  private:
-  void Setup(const SessionOptions& options) {
+  void Setup(const Endpoint& endpoint, const SessionOptions& options) {
     const std::string sql = SetupSql(options);
+    if (options.settings == Settings::kOurs) RefuseSharedSession(endpoint);
     if (!sql.empty()) Execute(sql);
     facts_.version_text = Query("SHOW server_version", {}).rows[0][0].text;
     if (const auto space = facts_.version_text.find(' '); space != std::string::npos) {
       facts_.version_text.resize(space);  // "15.18 (Debian …)"
     }
+  }
+
+  // What SetupSql says would be said to other clients' sessions: search_path above all.
+  void RefuseSharedSession(const Endpoint& endpoint) {
+    const auto pid = Query("SELECT pg_catalog.pg_backend_pid()", {}).rows.at(0)[0].AsInteger();
+    if (pid == pid_ || FindPooler(endpoint) != Pooler::kSharedSession) return;
+    throw Error(ErrorKind::kUnsupported,
+                "the connection to " + endpoint.Redacted() +
+                    " goes through a pooler in transaction mode (PgBouncer): locks and settings of "
+                    "a session do not hold there, and would reach other clients. Connect to the "
+                    "server itself, or by a pool in session mode",
+                "pooler");
   }
 
   pqxx::result Send(std::string_view sql, const Params& params) {

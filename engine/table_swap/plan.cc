@@ -116,13 +116,15 @@ std::optional<core::PlanRefusal> TableSwap::OtherUnderWay(db::Session& session) 
 
 core::Plan TableSwap::MakePlan() {
   core::Plan plan;
+  CheckPooler(spec_.Target(), "target", plan);
+  if (settings_.from_source) CheckPooler(spec_.Endpoint("source"), "source", plan);
+  if (!plan.can_run()) return plan;
   const auto session = Connect();
   const Known known = ReadOrNothing(*session);
   if (known.manifest && !known.rolled_back) {
     PlanWhatIsLeft(known, plan);
     return plan;
   }
-  CheckPooler(spec_.Target(), plan);
   PlanEarlier(*session, plan);
   for (const Unmovable& object : ListUnmovables(*session, settings_.schemas)) {
     plan.refused.push_back({object.object, object.why});

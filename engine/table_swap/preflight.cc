@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/identifier.h"
+#include "engine/db/pooler.h"
 
 namespace understudy::table_swap {
 namespace {
@@ -156,26 +157,31 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
   }
 }
 
-void CheckPooler(const db::Endpoint& target, core::Plan& plan) {
-  const auto a = db::Connect(target, {.application_name = "understudy-engine plan"});
-  const auto server_pid = [](db::Session& session) {
-    return session.Scalar("SELECT pg_backend_pid()").AsInteger();
-  };
-  const std::int64_t first = server_pid(*a);
-  if (first == a->BackendPid()) return;
-  // A pooler. With one server process per session, two sessions never share one.
-  const auto b = db::Connect(target, {.application_name = "understudy-engine plan"});
-  const bool shared = server_pid(*b) == first || server_pid(*a) != first;
-  if (shared) {
-    plan.refused.push_back(
-        {"the connection to the target",
-         "it goes through a pooler in transaction mode (PgBouncer), where session "
-         "locks and settings do not hold: connect to the server itself"});
-  } else {
-    plan.warnings.emplace_back(
-        "the connection to the target goes through a pooler; its session mode is needed, the "
-        "server "
-        "itself is better");
+void CheckPooler(const db::Endpoint& endpoint, const std::string& side, core::Plan& plan) {
+  switch (db::FindPooler(endpoint)) {
+    case db::Pooler::kNone:
+      return;
+    case db::Pooler::kOwnSession:
+      try {  // as pg_dump and pg_restore will
+        db::Connect(endpoint.WithSetting("options", "-c default_transaction_read_only=on"));
+      } catch (const Error& error) {
+        plan.refused.push_back(
+            {"the connection to the " + side,
+             "the pooler in between does not take what pg_dump must say (" + error.message() +
+                 "): set ignore_startup_parameters = options in pgbouncer.ini, or connect to the "
+                 "server itself"});
+        return;
+      }
+      plan.warnings.push_back("the connection to the " + side +
+                              " goes through a pooler: it must stay in session mode and leave room "
+                              "for limits.jobs + 4 connections; the server itself is better");
+      return;
+    case db::Pooler::kSharedSession:
+      plan.refused.push_back(
+          {"the connection to the " + side,
+           endpoint.Redacted() +
+               " goes through a pooler in transaction mode (PgBouncer), where session locks and "
+               "settings do not hold: connect to the server itself, or by a pool in session mode"});
   }
 }
 

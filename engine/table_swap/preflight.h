@@ -21,8 +21,9 @@ void CheckReplication(db::Session& session, const std::vector<Movable>& old_obje
 // The rights of the role that works here; what is missing is refused with the GRANT that helps.
 void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objects,
                      const Settings& settings, core::Plan& plan);
-// A pooler between us and the server that gives each transaction another server process.
-void CheckPooler(const db::Endpoint& target, core::Plan& plan);
+// A pooler between us and the server that gives each transaction another server process. `side`:
+// "target", "source". First of all, since such a server must not see a session of ours.
+void CheckPooler(const db::Endpoint& endpoint, const std::string& side, core::Plan& plan);
 // Room in the server's lock table, for the objects of both sides at once.
 void CheckLockTable(db::Session& session, const std::vector<Movable>& old_objects,
                     core::Plan& plan);

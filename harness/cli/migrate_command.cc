@@ -286,7 +286,9 @@ int Migrate(const Program& program, const Options& options) {
   if (!options.at.empty()) engine.at = ParseMoment(options.at);
   const bool absent =
       registry.Find(spec.strategy).makes_target && !std::filesystem::exists(spec.Target().file());
-  if (!absent) db::Connect(spec.Target());  // away: exit 69, before anything else is said
+  if (!absent) {  // away: exit 69, before anything else is said
+    db::Connect(spec.Target(), {.settings = db::Settings::kUsers});
+  }
   const std::string& verb = options.verb;
   const bool reads_only = verb == "plan" || verb == "status";
   if (!reads_only) {

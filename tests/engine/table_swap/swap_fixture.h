@@ -22,10 +22,14 @@ namespace understudy::table_swap {
 // verb by verb as separate processes would.
 class SwapWorld : public core::Probe {
  public:
-  explicit SwapWorld(bool with_source = true) {
+  explicit SwapWorld(bool with_source = true) : SwapWorld(testing::Server(), with_source) {}
+  // Both databases on `server`.
+  explicit SwapWorld(const db::Endpoint& server, bool with_source = true)
+      : target_(server), target_by_(target_.endpoint()) {
     document_ = {{"strategy", "table-swap"}, {"target", "t"}};
     if (with_source) {
-      source_ = std::make_unique<testing::Database>();
+      source_ = std::make_unique<testing::Database>(server);
+      source_by_ = source_->endpoint();
       document_["source"] = "s";
       document_["schema"] = {{"from", "source"}};
     }
@@ -41,6 +45,9 @@ class SwapWorld : public core::Probe {
   const testing::Database& target() { return target_; }
   const testing::Database& source() { return *source_; }
   const std::filesystem::path& folder() const { return folder_.path(); }
+  // How the migration itself gets there: as another role, through a pooler.
+  void set_target_by(const db::Endpoint& endpoint) { target_by_ = endpoint; }
+  void set_source_by(const db::Endpoint& endpoint) { source_by_ = endpoint; }
   void set_id(std::string id) { id_ = std::move(id); }
   void set_rehearsal(bool rehearsal) { rehearsal_ = rehearsal; }
 
@@ -112,8 +119,8 @@ class SwapWorld : public core::Probe {
 
  private:
   core::PhaseOutcome With(const std::function<core::PhaseOutcome(core::Lifecycle&)>& work) {
-    std::map<std::string, db::Endpoint> databases = {{"t", target_.endpoint()}};
-    if (source_) databases.emplace("s", source_->endpoint());
+    std::map<std::string, db::Endpoint> databases = {{"t", target_by_}};
+    if (source_) databases.emplace("s", source_by_);
     const core::Spec spec =
         core::Spec::Parse(document_, id_, folder_.path(), "test.json", registry_, databases);
     core::Lifecycle lifecycle(
@@ -125,6 +132,8 @@ class SwapWorld : public core::Probe {
   TemporaryFolder folder_;
   testing::Database target_;
   std::unique_ptr<testing::Database> source_;
+  db::Endpoint target_by_;
+  db::Endpoint source_by_;
   Json document_;
   core::Registry registry_;
   std::string id_ = "swap";
