@@ -1,7 +1,9 @@
 // Whether a mirror is what it must be, and whether references hold: read only.
 #include "engine/capture/compare.h"
 
+#include <algorithm>
 #include <map>
+#include <optional>
 
 #include "engine/base/error.h"
 #include "engine/base/sabotage.h"
@@ -231,6 +233,7 @@ ReferenceSql Describe(db::Session& session, const Reference& reference) {
   name(reference.to, sql.to, sql.to_text);
   // The key's own operators: those of a unique index over the referenced columns, if there is one.
   std::map<std::string, std::string> equals;
+  std::map<std::string, std::string> collate;
   for (const catalog::Table& table : tables) {
     if (table.oid != reference.to) continue;
     for (const catalog::Key& key : table.keys) {
@@ -248,6 +251,11 @@ ReferenceSql Describe(db::Session& session, const Reference& reference) {
         }
         // Of different types: the operator between the two, which pg_catalog has.
         if (to->base_type != from->base_type) equals.erase(to->name);
+        // The referenced column's collation decides, as in the server's own check.
+        if (to->collation != from->collation && !to->collation.empty() &&
+            !from->collation.empty()) {
+          collate[to->name] = " COLLATE " + to->collation;
+        }
       }
     }
   }
@@ -261,7 +269,8 @@ ReferenceSql Describe(db::Session& session, const Reference& reference) {
     not_null.push_back(from + " IS NOT NULL");
     nulls += (i == 0 ? "" : ", ") + from;
     matches.push_back("t." + QuoteIdentifier(column) + " " +
-                      (it == equals.end() ? "=" : it->second) + " " + from);
+                      (it == equals.end() ? "OPERATOR(pg_catalog.=)" : it->second) + " " + from +
+                      collate[column]);
     sql.listed += (i == 0 ? "" : ", ") + from + "::text";
   }
   // MATCH FULL: a row with some of them NULL refers to nothing and is wrong.
@@ -291,42 +300,97 @@ Orphans Count(db::Session& session, const Reference& reference, const ReferenceS
   return orphans;
 }
 
+const CapturedTable* WithMirror(const std::vector<CapturedTable>& captured, Oid mirror) {
+  const auto it = std::ranges::find(captured, mirror, &CapturedTable::mirror);
+  return it == captured.end() ? nullptr : &*it;
+}
+
+// That row f refers to the key that `keys` (the alias of a log or a batch of `to`) has; "" when the
+// reference goes by other columns than the captured key.
+std::string RefersToKey(const Reference& reference, const CapturedTable& to, const TableSql& sql,
+                        const std::string& keys) {
+  if (reference.to_columns.size() != sql.key.size()) return "";
+  std::vector<std::string> same;
+  for (std::size_t i = 0; i < sql.key.size(); ++i) {
+    const auto it = std::ranges::find(reference.to_columns, to.mapping.mirror_key[i]);
+    if (it == reference.to_columns.end()) return "";
+    const auto place = static_cast<std::size_t>(it - reference.to_columns.begin());
+    const std::string& collate = to.mapping.mirror_collate[i];
+    same.push_back("f." + QuoteIdentifier(reference.from_columns.at(place)) + " " +
+                   to.mapping.mirror_equals[i] + " " + keys + "." + sql.key[i].log +
+                   (collate.empty() ? "" : " COLLATE " + collate));
+  }
+  return JoinAnd(same);
+}
+
+// What has to be left out because keys are pending: " AND NOT EXISTS (…)"; nullopt = nothing can be
+// said until they have been replayed.
+std::optional<std::string> LeftOut(db::Session& session, const Reference& reference,
+                                   const std::vector<CapturedTable>& captured) {
+  std::string also;
+  const auto leave_out = [&](const CapturedTable* table, bool is_from) {
+    if (table == nullptr || table->log == 0) return true;
+    if (Pending(session, {*table}, 1).at(0) == 0) return true;
+    const TableSql sql = TableSql::Read(session, *table);
+    const std::string log = "ONLY " + sql.log.Quoted();
+    if (session.Scalar("SELECT count(*) > count(k1) FROM " + log).AsBool()) return false;
+    const std::string same = is_from ? sql.MirrorIsKey("f", "understudy_log")
+                                     : RefersToKey(reference, *table, sql, "understudy_log");
+    if (same.empty()) return false;
+    also += " AND NOT EXISTS (SELECT 1 FROM " + log + " AS understudy_log WHERE " + same + ")";
+    return true;
+  };
+  if (!leave_out(WithMirror(captured, reference.from), true)) return std::nullopt;
+  if (!leave_out(WithMirror(captured, reference.to), false)) return std::nullopt;
+  return also;
+}
+
 }  // namespace
 
-Orphans FindOrphans(db::Session& session, const Reference& reference) {
+Orphans FindOrphans(db::Session& session, const Reference& reference,
+                    const std::vector<CapturedTable>& captured) {
+  const auto left_out = LeftOut(session, reference, captured);
+  if (!left_out) return {};
   const ReferenceSql sql = Describe(session, reference);
-  return Count(session, reference, sql, sql.from_text, "");
+  return Count(session, reference, sql, sql.from_text, *left_out);
 }
 
 Orphans FindOrphansAmong(db::Session& session, const Reference& reference,
-                         const CapturedTable& drained) {
-  const ReferenceSql sql = Describe(session, reference);
+                         const CapturedTable& drained, const std::vector<CapturedTable>& captured,
+                         bool whole_tables) {
   const TableSql keys = TableSql::Read(session, drained);
   if (session.Scalar("SELECT to_regclass($1) IS NULL", {Value::Text(keys.batch)}).AsBool()) {
     return {};  // nothing was drained
   }
+  const auto whole = [&]() -> Orphans {
+    return whole_tables ? FindOrphans(session, reference, captured) : Orphans{};
+  };
   // After a TRUNCATE nobody knows which keys went.
-  if (session.Scalar("SELECT count(*) > count(k1) FROM " + keys.batch).AsBool()) {
-    return FindOrphans(session, reference);
-  }
-  Orphans all;
+  if (session.Scalar("SELECT count(*) > count(k1) FROM " + keys.batch).AsBool()) return whole();
+  const auto left_out = LeftOut(session, reference, captured);
+  if (!left_out) return {};
+  const ReferenceSql sql = Describe(session, reference);
   if (reference.from == drained.mirror) {
-    all = Count(session, reference, sql, sql.from_text,
-                " AND EXISTS (SELECT 1 FROM " + keys.batch + " AS b WHERE " +
-                    keys.MirrorIsKey("f", "b") + ")");
+    Orphans brought = Count(session, reference, sql, sql.from_text,
+                            " AND EXISTS (SELECT 1 FROM " + keys.batch + " AS b WHERE " +
+                                keys.MirrorIsKey("f", "b") + ")" + *left_out);
+    if (brought.rows > 0) return brought;
   }
-  if (reference.to != drained.mirror) return all;
+  if (reference.to != drained.mirror) return {};
   // A key that was taken out: rows that refer to it were complete before. The batch knows the
   // mirror's key; where the reference goes by other columns, all rows are looked at.
-  if (reference.to_columns != drained.mapping.mirror_key) return FindOrphans(session, reference);
-  std::vector<std::string> same;
-  for (std::size_t i = 0; i < keys.key.size(); ++i) {
-    same.push_back("f." + QuoteIdentifier(reference.from_columns.at(i)) + " " +
-                   drained.mapping.mirror_equals[i] + " b." + keys.key[i].log);
+  const std::string same = RefersToKey(reference, drained, keys, "b");
+  if (same.empty()) return whole();
+  // Mostly all of them are there again: then nobody has to look for who refers to them.
+  const std::string gone = " NOT EXISTS (SELECT 1 FROM " + sql.to_text + " AS t WHERE " +
+                           keys.MirrorIsKey("t", "b") + ")";
+  if (!session.Scalar("SELECT EXISTS (SELECT 1 FROM " + keys.batch + " AS b WHERE" + gone + ")")
+           .AsBool()) {
+    return {};
   }
-  if (reference.from == drained.mirror) return FindOrphans(session, reference);
   return Count(session, reference, sql, sql.from_text,
-               " AND EXISTS (SELECT 1 FROM " + keys.batch + " AS b WHERE " + JoinAnd(same) + ")");
+               " AND EXISTS (SELECT 1 FROM " + keys.batch + " AS b WHERE " + same + " AND" + gone +
+                   ")" + *left_out);
 }
 
 }  // namespace understudy::capture

@@ -39,13 +39,23 @@ struct Orphans {
   Json examples = Json::array();  // {"customer_id": "17"}: what they refer to; at most ten
 };
 
-// Rows of `from` whose key is not in `to` (an anti-join).
-Orphans FindOrphans(db::Session& session, const Reference& reference);
+// Rows of `from` whose key is not in `to` (an anti-join). `captured`: rows of a mirror among them
+// whose key is pending are left out, and so are rows that refer to a pending key of the other: the
+// replay that brings that key has to look at them (FindOrphansAmong). Where the reference goes by
+// other columns than the captured key and something is pending, nothing is found before.
+Orphans FindOrphans(db::Session& session, const Reference& reference,
+                    const std::vector<CapturedTable>& captured = {});
 
 // The same, but only what Replay() of `drained` has brought to its mirror in the present
 // transaction: rows of the mirror that refer to nothing (when it is `from`), and rows of `from`
-// that refer to keys taken out of the mirror (when it is `to`). For the moment under the locks.
+// that refer to keys taken out of the mirror (when it is `to`). Together with FindOrphans() before,
+// nothing is overlooked.
+//
+// Where nobody knows which keys went (a TRUNCATE, a reference by other columns than the captured
+// key), all rows are read if `whole_tables`, else they are taken for right: for the moment under
+// the locks, and only where production enforces the same.
 Orphans FindOrphansAmong(db::Session& session, const Reference& reference,
-                         const CapturedTable& drained);
+                         const CapturedTable& drained,
+                         const std::vector<CapturedTable>& captured = {}, bool whole_tables = true);
 
 }  // namespace understudy::capture

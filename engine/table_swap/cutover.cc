@@ -2,6 +2,7 @@
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/table_swap/references.h"
 #include "engine/table_swap/swap.h"
 
 // The exchange itself, in the order of the phases of an attempt. What production feels lies between
@@ -26,20 +27,6 @@ std::string Refused(const Json& blocked) {
             ": " + row.value("why", "?");
   }
   return text;
-}
-
-capture::Oid OidOf(const Manifest& manifest, const db::TableName& name, db::Session& session) {
-  if (const SetTable* table = manifest.Find(name)) return table->new_oid;
-  const auto oid =
-      session.MaybeScalar("SELECT to_regclass($1)::oid", {db::Value::Text(name.Quoted())});
-  return oid && !oid->is_null() ? static_cast<capture::Oid>(oid->AsInteger()) : 0;
-}
-
-capture::Reference ReferenceOf(const Manifest& manifest, const DeferredForeignKey& key,
-                               db::Session& session) {
-  return {OidOf(manifest, key.table, session), key.columns,
-          OidOf(manifest, key.references, session), key.referenced_columns,
-          key.definition.find(" MATCH FULL") != std::string::npos};
 }
 
 [[noreturn]] void ThrowOrphans(const DeferredForeignKey& key, const capture::Orphans& orphans) {
@@ -150,8 +137,9 @@ ExchangeRequest TableSwap::Forth(const Known& known) const {
   return request;
 }
 
-// Once in a process: whole tables are read. What is written later is brought by replays, and looked
-// at under the locks where it could orphan a row.
+// Once in a process: whole tables are read. What is pending then is left out; that and what is
+// written later is looked at as it is replayed, by the keys that production does not enforce
+// itself, and what is drained under the locks by all of them: together everything.
 void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
   db::Transaction snapshot(session, db::Isolation::kRepeatableRead);
   for (const capture::CapturedTable& table : known.captured) {
@@ -172,10 +160,12 @@ void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
                     "; production is unchanged. Begin again with: understudy migrate reset",
                 "mirror");
   }
-  for (const DeferredForeignKey& key : known.manifest->foreign_keys) {
-    if (!key.validated) continue;
-    const auto orphans = capture::FindOrphans(session, ReferenceOf(*known.manifest, key, session));
-    if (orphans.rows > 0) ThrowOrphans(key, orphans);
+  Followed followed{{}, known.captured};
+  for (const WaitingReference& one : WaitingReferences(session, *known.manifest, known.captured)) {
+    context_.ThrowIfStopped();
+    const auto orphans = capture::FindOrphans(session, one.reference, known.captured);
+    if (orphans.rows > 0) ThrowOrphans(*one.key, orphans);
+    if (!one.enforced) followed.keys.push_back(one.reference);
   }
   // Of replaced tables, which nobody writes to before they are in service: what a rollback counts
   // from.
@@ -187,7 +177,30 @@ void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
         session.Scalar("SELECT count(*) FROM ONLY " + known.manifest->Shadow(table.name).Quoted())
             .AsInteger();
   }
+  followed_ = std::move(followed);
   checked_ = true;
+}
+
+void TableSwap::CatchUp(db::Session& session, Known& known) {
+  for (int round = 0; round < kRoundsBeforeLocks; ++round) {
+    std::int64_t entries = 0;
+    for (const capture::CapturedTable& table : WrittenTo(session, known.captured)) {
+      entries += ReplayOne(session, table, spec_.limits.chunk_rows * 20).entries;
+    }
+    if (entries < kNearlyEmpty) break;
+  }
+  core::Journal journal(session, spec_.id);
+  known = Read(journal);
+}
+
+void TableSwap::CheckUncaptured(db::Session& session,
+                                const std::vector<WaitingReference>& references) {
+  db::Transaction snapshot(session, db::Isolation::kRepeatableRead);
+  for (const WaitingReference& one : references) {
+    if (one.enforced || !one.to_uncaptured) continue;
+    const auto orphans = capture::FindOrphans(session, one.reference, followed_.captured);
+    if (orphans.rows > 0) ThrowOrphans(*one.key, orphans);
+  }
 }
 
 void TableSwap::WaitForOldSnapshots(db::Session& session, const Known& known,
@@ -228,6 +241,7 @@ void TableSwap::RememberAttempt(db::Session& session, const char* verb) const {
 }
 
 void TableSwap::DrainLocked(db::Session& session, const Known& known,
+                            const std::vector<WaitingReference>& references,
                             const core::CutoverOptions& options,
                             const std::function<void(std::string_view)>& within) {
   std::vector<const capture::CapturedTable*> drained;
@@ -246,13 +260,12 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known,
   }
   within("drain");
   if (drained.empty()) return;
-  for (const DeferredForeignKey& key : known.manifest->foreign_keys) {
-    if (!key.validated) continue;
-    const capture::Reference reference = ReferenceOf(*known.manifest, key, session);
+  for (const WaitingReference& one : references) {
     for (const capture::CapturedTable* table : drained) {
-      if (table->mirror != reference.from && table->mirror != reference.to) continue;
-      const auto orphans = capture::FindOrphansAmong(session, reference, *table);
-      if (orphans.rows > 0) ThrowOrphans(key, orphans);
+      if (table->mirror != one.reference.from && table->mirror != one.reference.to) continue;
+      const auto orphans =
+          capture::FindOrphansAmong(session, one.reference, *table, {}, !one.enforced);
+      if (orphans.rows > 0) ThrowOrphans(*one.key, orphans);
     }
   }
   within("keys of the drained rows");
@@ -290,15 +303,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   if (!checked_) {
     During("compare the preserved tables with their shadows",
            [&] { CheckBeforeLocks(*session, known); });
-    // Reading them has taken its time.
-    for (int round = 0; round < kRoundsBeforeLocks; ++round) {
-      std::int64_t entries = 0;
-      for (const capture::CapturedTable& table : WrittenTo(*session, known.captured)) {
-        entries += ReplayOne(*session, table, spec_.limits.chunk_rows * 20).entries;
-      }
-      if (entries < kNearlyEmpty) break;
-    }
-    known = Read(journal);
+    CatchUp(*session, known);
   }
   if (!known.blocked.is_null() && !known.blocked.empty()) {
     throw Error(ErrorKind::kMismatch,
@@ -323,8 +328,16 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   }
   // What changed before `exchange` was read is seen here, what changes later under the locks.
   FollowChanges(*session, known);
+  const auto references = WaitingReferences(*session, *known.manifest, known.captured);
+  const auto not_enforced = std::ranges::count(references, false, &WaitingReference::enforced);
+  if (!checked_ || static_cast<std::size_t>(not_enforced) != followed_.keys.size()) {
+    checked_ = false;
+    throw Error(ErrorKind::kConflict, "what was compared has changed since; it is compared again",
+                "changed");
+  }
   exchange.MakeAlike(*session);
   WaitForOldSnapshots(*session, known, options);
+  CheckUncaptured(*session, references);
 
   const auto stall = StallBudget(*session, lock_timeout_);
   db::Transaction transaction(*session, db::Isolation::kReadCommitted);
@@ -339,7 +352,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     within("locks");
     exchange.CheckUnchanged(*session);
     within("fingerprint");
-    DrainLocked(*session, known, options, within);
+    DrainLocked(*session, known, references, options, within);
     for (const SchemaNames& names : known.manifest->schemas) {
       session->Execute("CREATE SCHEMA " + db::QuoteIdentifier(names.backup));
     }

@@ -16,6 +16,7 @@
 #include "engine/core/migration.h"
 #include "engine/table_swap/exchange.h"
 #include "engine/table_swap/manifest.h"
+#include "engine/table_swap/references.h"
 #include "engine/table_swap/settings.h"
 #include "engine/table_swap/shadow.h"
 
@@ -101,6 +102,8 @@ class TableSwap final : public core::Migration {
 
   // sync.cc
   void FirstCopies(const Known& known);
+  // Whether what was just replayed into this table has left rows that refer to nothing.
+  bool BroughtOrphans(db::Session& session, const capture::CapturedTable& table) const;
   capture::ReplayResult ReplayOne(db::Session& session, const capture::CapturedTable& table,
                                   std::int64_t entries);
   void HoldLogWithinLimit(db::Session& session, const Known& known);
@@ -108,11 +111,17 @@ class TableSwap final : public core::Migration {
 
   // cutover.cc
   void CheckBeforeLocks(db::Session& session, const Known& known);
+  // Replays what has come while the tables were read; `known` is read again.
+  void CatchUp(db::Session& session, Known& known);
+  // Keys onto tables that are not captured: at every attempt, all rows.
+  void CheckUncaptured(db::Session& session, const std::vector<WaitingReference>& references);
   void WaitForOldSnapshots(db::Session& session, const Known& known,
                            const core::CutoverOptions& options);
   ExchangeRequest Forth(const Known& known) const;
   void RememberAttempt(db::Session& session, const char* verb) const;
-  void DrainLocked(db::Session& session, const Known& known, const core::CutoverOptions& options,
+  void DrainLocked(db::Session& session, const Known& known,
+                   const std::vector<WaitingReference>& references,
+                   const core::CutoverOptions& options,
                    const std::function<void(std::string_view)>& within);
 
   // reverse.cc
@@ -154,8 +163,16 @@ class TableSwap final : public core::Migration {
   std::string followed_digest_;             // of the catalog when FollowChanges last found nothing
   std::string written_at_;                  // after the commit of the last replay of this process
   Json rows_of_replaced_ = Json::object();  // by OID of the new table
-  bool checked_ = false;                    // CheckBeforeLocks has passed in this process
-  std::int64_t replayed_ = 0;               // rows, in this process
+  // CheckBeforeLocks has passed in this process, and nothing was replayed since that it would have
+  // refused.
+  bool checked_ = false;
+  // From then on every replay is looked at by these keys, which production does not enforce.
+  struct Followed {
+    std::vector<capture::Reference> keys;
+    std::vector<capture::CapturedTable> captured;
+  };
+  Followed followed_;
+  std::int64_t replayed_ = 0;  // rows, in this process
 };
 
 // The limit on what production may feel of one exchange, from the first lock to the commit. `Spent`

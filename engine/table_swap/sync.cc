@@ -88,6 +88,13 @@ void TableSwap::FirstCopies(const Known& known) {
   });
 }
 
+bool TableSwap::BroughtOrphans(db::Session& session, const capture::CapturedTable& table) const {
+  return std::ranges::any_of(followed_.keys, [&](const capture::Reference& reference) {
+    return (reference.from == table.mirror || reference.to == table.mirror) &&
+           capture::FindOrphansAmong(session, reference, table, followed_.captured).rows > 0;
+  });
+}
+
 capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
                                            const capture::CapturedTable& table,
                                            std::int64_t entries) {
@@ -97,6 +104,8 @@ capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
   const capture::ReplayResult result = capture::Replay(session, table, {.entries = entries});
   if (result.entries == 0 && result.refused.empty()) return result;  // nothing to commit
   if (result.entries > 0) journal.Put(kLastWriteEntry, {{"at", ServerTime(session)}});
+  // Then the whole is looked at again, and the rows are told; if nobody has mended them.
+  if (checked_ && BroughtOrphans(session, table)) checked_ = false;
   const Json what = {{"entries", result.entries}, {"keys", result.keys}};
   context_.At("replay.before_commit", what);
   transaction.Commit();

@@ -440,6 +440,74 @@ INSERT INTO lines (order_id) SELECT i FROM generate_series(1, 1000) i;
             "t");
 }
 
+// A child that is over before its parent: production is whole, so nothing holds the cutover back.
+TEST(TableSwapBySql, DoesNotTakeAPendingParentForAMissingOne) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(R"(
+CREATE TABLE a_parent (id integer PRIMARY KEY);
+CREATE TABLE b_child (id integer PRIMARY KEY, parent integer REFERENCES a_parent);
+INSERT INTO a_parent VALUES (1); INSERT INTO b_child VALUES (1, 1);)");
+  world.SchemaBySql("ALTER TABLE b_child ADD note text;");
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  world.target().Run("UPDATE a_parent SET id = id; UPDATE b_child SET id = id");
+  int behind = 0;  // replays in which the child came over behind its parent
+  bool once = true;
+  world.at_point = [&](std::string_view at) {
+    if (at == "replay.after_commit" && std::exchange(once, false)) {
+      world.target().Run("INSERT INTO a_parent VALUES (2)");
+      world.target().Run("INSERT INTO b_child VALUES (2, 2)");
+    }
+    if (at != "cutover.begin") return;
+    behind += std::stoi(world.Scalar(
+        "SELECT count(*) FROM understudy_shadow_public.b_child c WHERE NOT EXISTS (SELECT FROM "
+        "understudy_shadow_public.a_parent p WHERE p.id = c.parent)"));
+  };
+  const core::PhaseOutcome outcome = world.Cutover();
+  EXPECT_EQ(behind, 1);
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.b_child"), "2");
+}
+
+// A foreign key that only the new schema has, and rows that break it between two attempts.
+TEST(TableSwapBySql, ChecksNewForeignKeysOfWhatIsReplayedBetweenAttempts) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(R"(
+CREATE TABLE a_parent (id integer PRIMARY KEY);
+CREATE TABLE b_child (id integer PRIMARY KEY, parent integer);
+INSERT INTO a_parent VALUES (1), (2); INSERT INTO b_child VALUES (1, 1), (2, 2);)");
+  world.SchemaBySql("ALTER TABLE b_child ADD FOREIGN KEY (parent) REFERENCES a_parent;");
+  for (const std::string write :
+       {"INSERT INTO b_child VALUES (3, 7)", "DELETE FROM a_parent WHERE id = 2"}) {
+    SCOPED_TRACE(write);
+    ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+    int attempts = 0;
+    bool written = false;
+    world.at_point = [&](std::string_view at) {
+      if (at == "cutover.locked" && ++attempts < 3) {
+        throw Error(ErrorKind::kConflict, "not yet");  // the locks are given back
+      }
+      // Behind the second attempt's replays, so that the third's brings it.
+      if (at == "sync.before_commit" && attempts == 1 && !std::exchange(written, true)) {
+        world.target().Run(write);
+      }
+    };
+    core::PhaseOutcome outcome = world.Cutover();
+    EXPECT_TRUE(written);
+    EXPECT_EQ(outcome.kind, Kind::kFailed);
+    EXPECT_THAT(outcome.message, HasSubstr("refer to nothing in public.a_parent"));
+    EXPECT_EQ(world.Scalar("SELECT to_regnamespace('understudy_backup_public')"), "NULL");
+    world.at_point = nullptr;
+    world.target().Run(
+        "DELETE FROM b_child WHERE parent = 7; INSERT INTO a_parent VALUES (2) ON CONFLICT DO "
+        "NOTHING");
+  }
+  const core::PhaseOutcome outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Verify().kind, Kind::kDone);
+}
+
 TEST_F(TableSwap, WritesAFileThatRemovesEverythingByPsqlAlone) {
   NEED_POSTGRES();
   Fill();
