@@ -184,7 +184,8 @@ void Lifecycle::SetState(State state, const Json& detail) {
       db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
   Journal journal(*session, spec_.id);
   if (!journal.Exists()) return;  // cleaned up or never begun
-  db::Transaction transaction(*session);
+  // SQLite lets nobody wait for the write lock who has read in his transaction already.
+  db::Transaction transaction(*session, db::Isolation::kDefault, false, /*immediate=*/true);
   if (context_.epoch() > 0) journal.CheckEpoch(context_.epoch());
   journal.SetState(state, detail);
   transaction.Commit();

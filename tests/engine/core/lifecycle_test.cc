@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include <map>
 
 #include "engine/base/error.h"
@@ -148,6 +150,23 @@ TEST_P(LifecycleTest, GoesThroughThePhasesInOrderAndCleanupLeavesNothing) {
   EXPECT_TRUE(Make()->Cleanup().ok());
   const auto session = db::Connect(endpoint());
   EXPECT_FALSE(Journal(*session, "m").Exists());
+}
+
+TEST_P(LifecycleTest, WaitsForAWriterWhereItKeepsItsStateInTheSameFile) {
+  if (database_) GTEST_SKIP() << "servers queue";
+  const auto writer = db::Connect(endpoint());
+  std::thread later;
+  script_.during["cutover"] = [&] {
+    writer->Begin(db::Isolation::kDefault, false, /*immediate=*/true);
+    later = std::thread([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      writer->Rollback();
+    });
+  };
+  const PhaseOutcome outcome = Make()->RunThrough(Phase::kCutover);
+  later.join();
+  EXPECT_TRUE(outcome.ok()) << outcome.message;
+  EXPECT_EQ(Stored(), State::kCutOver);
 }
 
 TEST_P(LifecycleTest, DoesNotDoADonePhaseAgain) {
