@@ -62,6 +62,7 @@ Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hook
     session_->Execute("CREATE TEMP TABLE dirty_" + std::to_string(work.number) + "(" + columns +
                       ")");
   }
+  references_ = std::make_unique<TouchedReferences>(*session_, *move_.new_schema);
 }
 
 bool Mover::OldIsWal() { return session_->Scalar("PRAGMA old.journal_mode").text == "wal"; }
@@ -534,7 +535,9 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
     }
     EnsureReferred(*work, work->OldIsDirty());
   }
-  const bool fires = move_.triggers_on_replay && stage_ == "replay";
+  const bool checked = stage_ == "replay";  // everything before this tail
+  const bool fires = move_.triggers_on_replay && (checked || stage_ == "recheck");
+  if (checked) references_->Remember(touched);
   if (fires) {
     for (const TableWork* work : touched) ReplayWithTriggers(*work, Inside(*work));
   } else {
@@ -545,6 +548,15 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
   }
   if (compare && !fires) {
     for (const TableWork* work : touched) CompareDirty(*work);
+  }
+  if (const std::string broken = checked ? references_->Broken(touched) : ""; !broken.empty()) {
+    if (compare) {
+      throw Error(ErrorKind::kConstraint,
+                  "a write since the last check breaks a reference of the new schema: " + broken +
+                      ". The new file is not ready; the old one is whole and in service, and takes "
+                      "writes. Put it right there, then go on with: understudy migrate drain");
+    }
+    SetStage("recheck");  // it may be put right by a later write
   }
   for (const TableWork* work : touched) {
     tail.keys += session_->Scalar("SELECT count(*) FROM " + work->Dirty()).AsInteger();
@@ -613,7 +625,7 @@ core::SyncProgress Mover::Step(const core::Budget& budget, bool check) {
           if (name.empty()) SetStage("check");
           Commit("sync.before_commit", "sync.after_commit", name, done);
           if (!wal_ && done > 0) Adapt(MillisecondsSince(started));
-        } else if (stage_ == "check") {
+        } else if (stage_ == "check" || stage_ == "recheck") {
           // The new file is the old one's state of one moment now: checked without holding that.
           Commit("sync.before_commit", "sync.after_commit", "", 0);
           CheckStep();
@@ -832,7 +844,12 @@ void Mover::CheckStep() {
 void Mover::TriggerStep() {
   if (!move_.triggers_on_replay) return;  // the cutover makes them
   for (const catalog::SqliteTrigger& trigger : move_.new_schema->triggers) {
-    Run(*session_, trigger.sql);
+    const bool there =
+        session_
+            ->Scalar("SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1",
+                     {Value::Text(trigger.name)})
+            .AsInteger() > 0;
+    if (!there) Run(*session_, trigger.sql);
   }
 }
 

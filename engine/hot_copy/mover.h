@@ -10,6 +10,7 @@
 #include "engine/catalog/sqlite_diff.h"
 #include "engine/core/migration.h"
 #include "engine/db/session.h"
+#include "engine/hot_copy/references.h"
 #include "engine/hot_copy/table_work.h"
 
 namespace understudy::hot_copy {
@@ -26,7 +27,9 @@ struct Move {
 
 // How far it has come, from the new file alone.
 struct MoveState {
-  std::string stage;  // seeds copy indexes verify check triggers replay
+  // seeds copy indexes verify check replay; recheck: a write brought over after the check left a
+  // reference broken, and all of them are looked at again.
+  std::string stage;
   std::int64_t rows_done = 0;
   std::int64_t rows_total = 0;
   std::int64_t last_replayed = 0;
@@ -61,8 +64,8 @@ class Mover {
   // One unit. caught_up: everything is copied, checked, and the log had no more than a little left.
   // Without `check`, what comes after the copy (comparison, integrity) is left for later.
   core::SyncProgress Step(const core::Budget& budget, bool check = true);
-  // All of the log, and what its keys became, compared; the high-water marks. The caller holds the
-  // old file's write lock. Gives the number of keys.
+  // All of the log, and what its keys became, compared; the references that it touches; the
+  // high-water marks. The caller holds the old file's write lock. Gives the number of keys.
   std::int64_t ReplayAll();
   bool Prepared();  // copied and checked: may be drained
   void MarkDrained();
@@ -117,6 +120,7 @@ class Mover {
   const Move& move_;
   Hooks hooks_;
   std::unique_ptr<db::Session> session_;
+  std::unique_ptr<TouchedReferences> references_;
   bool wal_ = false;
   std::int64_t chunk_rows_ = 500;   // rollback journal: so many as fit the time
   std::vector<Progress> progress_;  // beside move_.tables
