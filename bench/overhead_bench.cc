@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 
 #include "bench/result.h"
@@ -55,8 +56,10 @@ void Overhead(int runs, const std::string& program, const std::string& scratch) 
   OverheadOf("shop", "shop", runs, program, scratch);
 }
 
-void Memory(const std::string& name, const std::string& what, double at_most,
-            const std::vector<std::string>& argv) {
+namespace {
+
+// Of the child and of what it waited for: its engine too, no server of its own.
+double PeakBytes(const std::vector<std::string>& argv) {
   std::vector<char*> words;
   for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -68,7 +71,7 @@ void Memory(const std::string& name, const std::string& what, double at_most,
     ::_exit(127);
   }
   int status = 0;
-  rusage usage{};  // of the child and of what it waited for: its engine too, no server of its own
+  rusage usage{};
   while (::wait4(child, &status, 0, &usage) < 0) {
     if (errno != EINTR) throw Error(ErrorKind::kEnvironment, "cannot wait");
     if (Stopped()) ::kill(child, SIGINT);
@@ -77,12 +80,24 @@ void Memory(const std::string& name, const std::string& what, double at_most,
   // A red or unknown verdict (1, 2) is a run that came to its end.
   if (!WIFEXITED(status) || WEXITSTATUS(status) > 2)
     throw Error(ErrorKind::kEnvironment, argv.at(0) + " failed");
+  return static_cast<double>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace
+
+void Memory(const std::string& name, const std::string& what, double at_most,
+            const std::vector<std::string>& argv) {
   Measurement memory;
   memory.name = name;
   memory.what = what;
-  memory.ours = {static_cast<double>(usage.ru_maxrss) * 1024};
+  memory.ours = {PeakBytes(argv)};
+  memory.unit = "bytes";
   memory.target = {"bytes", at_most, 0};
   std::cout << ToLine(memory.ToJson()) << "\n";
+}
+
+void Peak(const std::string& file, const std::vector<std::string>& argv) {
+  std::ofstream(file) << std::fixed << PeakBytes(argv);
 }
 
 }  // namespace understudy::bench

@@ -77,11 +77,17 @@ bool Report(const std::string& lines, const std::string& file) {
     }
     const bool paired = result.contains("ratio");
     table += fmt::format("| {} | {} | {} | {} | {} |\n", result.at("what").get<std::string>(), ours,
-                         paired ? Shown(result.at("peer_s"), "s") : "–",
+                         result.contains("peer_s")       ? Shown(result.at("peer_s"), "s")
+                         : result.contains("peer_bytes") ? Shown(result.at("peer_bytes"), "MB")
+                                                         : "–",
                          paired ? Shown(result.at("ratio"), "") : "–", Verdict(result));
     if (paired) {
       peers += fmt::format("- {}: {} pairs against {}\n", result.at("name").get<std::string>(),
                            result.at("runs").get<int>(), result.at("peer").get<std::string>());
+    }
+    if (result.contains("note")) {
+      peers += fmt::format("- {}: {}\n", result.at("name").get<std::string>(),
+                           result.at("note").get<std::string>());
     }
     if (result.contains("target") && !result.at("target").at("met").get<bool>()) met = false;
   }

@@ -19,13 +19,13 @@ Json Spread(std::vector<double> values) {
 
 Json Measurement::ToJson() const {
   Json json{{"name", name}, {"what", what}, {"runs", ours.size()}};
-  const bool bytes = target.of == "bytes";
+  const bool bytes = unit == "bytes";
   json[bytes ? "ours_bytes" : "ours_s"] = Spread(ours);
   if (!peers.empty()) {
     std::vector<double> ratios;
     for (std::size_t i = 0; i < ours.size(); ++i) ratios.push_back(ours[i] / peers.at(i));
     json["peer"] = peer;
-    json["peer_s"] = Spread(peers);
+    json[bytes ? "peer_bytes" : "peer_s"] = Spread(peers);
     json["ratio"] = Spread(ratios);
   }
   if (!target.of.empty()) {

@@ -17,12 +17,13 @@ struct Target {
 
 struct Measurement {
   std::string name;
-  std::string what;           // for people
-  std::vector<double> ours;   // seconds, or bytes where the target is of bytes
+  std::string what;  // for people
+  std::vector<double> ours;
   std::string peer;           // what ours is measured against; "" = nothing
   std::vector<double> peers;  // the other half of each pair
+  std::string unit = "s";     // of both: "s" or "bytes"
   Target target;
-  Json more = Json::object();  // what else is worth a line
+  Json more = Json::object();  // what else is worth a line; "note" is shown to people
 
   // The median of the pairs' ratios decides, not the ratio of medians.
   Json ToJson() const;
@@ -48,9 +49,14 @@ void Container(int pairs);
 void Capture(int pairs);
 void Fixture(int pairs, double scale);
 void HotCopy(int pairs, double scale);
+void Stall(const std::string& conninfo, int runs, double seconds, const std::string& settings);
+void ThousandTables(const std::string& source, const std::string& target, int attempts,
+                    const std::string& settings);
 void Overhead(int runs, const std::string& program, const std::string& scratch);
 void Memory(const std::string& name, const std::string& what, double at_most,
             const std::vector<std::string>& argv);
+// Runs a program and writes its peak resident size to `file`.
+void Peak(const std::string& file, const std::vector<std::string>& argv);
 // Reads lines of results, writes the document to `file`, prints the table. False: a target is
 // missed.
 bool Report(const std::string& lines, const std::string& file);

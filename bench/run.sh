@@ -49,7 +49,8 @@ measure() { # measure NAME COMMAND…
 }
 
 measure 'compare, 5 M rows' bench/compare.sh "$pairs" "${COMPARE_SCALE:-50}"
-measure 'prepare of a table swap' bench/prepare.sh "$pairs" "${PREPARE_SCALE:-50}"
+measure 'prepare of a table swap' bench/prepare.sh "${PREPARE_PAIRS:-3}" "${PREPARE_SCALE:-50}"
+measure 'cutover' bench/cutover.sh "$pairs" 5
 measure 'world, clone' "$bench" world "$pairs"
 measure 'container' "$bench" container "$pairs"
 measure 'capture and replay' "$bench" capture "$pairs"
