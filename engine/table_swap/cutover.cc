@@ -272,7 +272,9 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known,
   if (options.allow_old_snapshots) return;
   // What was drained just now is younger than every snapshot. A transaction that is between two
   // statements and holds one would miss those rows; whoever waits for our locks takes a new one,
-  // unless it is REPEATABLE READ, which nobody can see from outside.
+  // unless it is REPEATABLE READ, which nobody can see from outside. The server shows a transaction
+  // who was there when it first asked, which was before the locks.
+  session.Execute("SELECT pg_stat_clear_snapshot()");
   const auto holder = session.MaybeScalar(
       "SELECT 'pid ' || pid || ' (' || coalesce(usename, '?') || ')' FROM pg_stat_activity "
       "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL "
@@ -383,7 +385,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   transaction.Commit();
   context_.Log("info", "in service: the new tables; production waited at most " +
                            std::to_string(static_cast<std::int64_t>(budget.milliseconds())) +
-                           " ms");
+                           " ms (" + budget.Stages() + ")");
   context_.At("cutover.after_commit", {{"locked_ms", budget.milliseconds()}});
 }
 
