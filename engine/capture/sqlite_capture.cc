@@ -165,6 +165,12 @@ std::string SqliteCapture::Target() {
   return target ? target->TextOr("") : "";
 }
 
+std::string SqliteCapture::Recording() {
+  if (!HasTable("_migration_txn")) return "";
+  const auto name = old_.MaybeScalar("SELECT recording FROM main._migration_txn WHERE id = 0");
+  return name ? name->TextOr("") : "";
+}
+
 std::int64_t SqliteCapture::LastLogId() {
   if (!HasTable("_migration_log")) return 0;
   return old_.Scalar("SELECT coalesce(max(id), 0) FROM main._migration_log").AsInteger();
@@ -203,7 +209,8 @@ void SqliteCapture::StopRecording() {
 
 bool SqliteCapture::RefusesWrites() { return !TriggersLike(kRefuse).empty(); }
 
-void SqliteCapture::Install(const std::vector<SqliteWatched>& watched, const std::string& target) {
+void SqliteCapture::Install(const std::vector<SqliteWatched>& watched, const std::string& target,
+                            const std::string& recording) {
   old_.Execute(R"(
     CREATE TABLE IF NOT EXISTS main._migration_marker(id INTEGER PRIMARY KEY, status TEXT);
     DROP TABLE IF EXISTS main._migration_log;
@@ -212,11 +219,12 @@ void SqliteCapture::Install(const std::vector<SqliteWatched>& watched, const std
       table_name TEXT, row_data TEXT);
     CREATE TABLE IF NOT EXISTS main._migration_txn(
       id INTEGER PRIMARY KEY, txn_id INTEGER, first_log_id INTEGER, last_txn_id INTEGER,
-      target TEXT))");
+      target TEXT, recording TEXT))");
   old_.Execute("INSERT OR REPLACE INTO main._migration_marker(id, status) VALUES (0, 'recording')");
   old_.Query(
-      "INSERT OR REPLACE INTO main._migration_txn(id, last_txn_id, target) VALUES (0, 0, ?1)",
-      {db::Value::Text(target)});
+      "INSERT OR REPLACE INTO main._migration_txn(id, last_txn_id, target, recording) VALUES "
+      "(0, 0, ?1, ?2)",
+      {db::Value::Text(target), db::Value::Text(recording)});
   for (const char* prefix : {kRecord, kRefuse}) {
     for (const std::string& name : TriggersLike(prefix)) {
       old_.Execute("DROP TRIGGER main." + QuoteIdentifier(name));

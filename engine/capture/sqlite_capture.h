@@ -34,7 +34,8 @@ std::string SqliteKeySql(const catalog::SqliteTable& table, const std::vector<st
 //
 //   _migration_marker(id = 0, status)                                      recording | draining
 //   _migration_log(id, txn_id, ordering, operation, table_name, row_data)  no constraint can fail
-//   _migration_txn(id = 0, txn_id, first_log_id, last_txn_id, target)      the library's groups
+//   _migration_txn(id = 0, txn_id, first_log_id, last_txn_id,              the library's groups,
+//                  target, recording)                                      and whom this is for
 //
 // A library that wants its writes grouped sets, at the beginning of its transaction,
 // txn_id = last_txn_id = last_txn_id + 1 and first_log_id = max(_migration_log.id) or 0, and sets
@@ -45,13 +46,16 @@ class SqliteCapture {
 
   SqliteMark Mark();
   std::string Target();  // the new file that the recording is for; "" when there is none
+  // Which recording this is: every Install has a name of its own. "" when there is none.
+  std::string Recording();
   std::int64_t LastLogId();
   // What the log takes up, told from a sample: reading all of it would hold writers up.
   std::int64_t LogBytes();
   bool RefusesWrites();  // the refusal triggers are there
 
   // REQUIRES (for all below): an immediate transaction is open.
-  void Install(const std::vector<SqliteWatched>& watched, const std::string& target);
+  void Install(const std::vector<SqliteWatched>& watched, const std::string& target,
+               const std::string& recording);
   // Deletes up to `most` entries that are not after `through`. The newest entry stays: numbers go
   // on from it, and what lies beyond it cannot be missed. Gives the number of entries.
   std::int64_t TrimLog(std::int64_t through, std::int64_t most);

@@ -14,9 +14,9 @@ constexpr std::string_view kCopying = "copying strategies";
 
 constexpr std::array<Point, 24> kPoints{{
     {"prepare.begin", Phase::kPrepare, kEvery, "before anything is made in the databases"},
-    {"prepare.schema_built", Phase::kPrepare, "table-swap",
-     "the shadow's tables are made, empty, and not committed"},
-    {"prepare.capture_installed", Phase::kPrepare, "table-swap",
+    {"prepare.schema_built", Phase::kPrepare, kCopying,
+     "the new tables are made, empty, and not committed"},
+    {"prepare.capture_installed", Phase::kPrepare, kCopying,
      "the capture triggers are set and not committed"},
     {"prepare.post_data_built", Phase::kPrepare, "table-swap",
      "the shadow has its rows, indexes and constraints"},

@@ -79,6 +79,13 @@ std::string Plural(std::size_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : what.back() == 'x' ? "es" : "s");
 }
 
+// Why a file that another migration records in is not touched.
+std::string IsAnothers(SqliteCapture& capture) {
+  return "is " + std::string(MarkName(capture.Mark())) +
+         " for another new file: " + capture.Target() +
+         "; give that up with: understudy migrate reset";
+}
+
 class HotCopy final : public core::Migration {
  public:
   explicit HotCopy(core::Context& context)
@@ -333,9 +340,7 @@ core::Plan HotCopy::MakePlan() {
   SqliteCapture capture(*old);
   const SqliteMark mark = capture.Mark();
   if (mark != SqliteMark::kNone && capture.Target() != target_.file().string()) {
-    plan.refused.push_back({"old file", "is " + std::string(MarkName(mark)) +
-                                            " for another new file: " + capture.Target() +
-                                            "; give that up with: understudy migrate reset"});
+    plan.refused.push_back({"old file", IsAnothers(capture)});
   } else if (mark != SqliteMark::kNone && !Exists(target_)) {
     plan.refused.push_back({"old file", "is " + std::string(MarkName(mark)) +
                                             ", and the new file is gone; clear it with: understudy "
@@ -396,30 +401,44 @@ void HotCopy::Prepare() {
     CheckEpoch(*session);
     Mover::Build(*session, evaluated_.schema, *evaluated_.memory, SchemaCommit(schema_file_),
                  move_.tables);
+    context_.At("prepare.schema_built");
     transaction.Commit();
   }
   const auto old = Old();
-  std::string hash;
-  {
-    db::Transaction transaction(*old, db::Isolation::kDefault, false, /*immediate=*/true);
-    if (catalog::ReadSqliteSchema(*old).Hash() != old_schema_.Hash()) {
-      throw Error(ErrorKind::kConflict, "the schema of the old file was changed just now");
-    }
-    SqliteCapture capture(*old);
-    const bool there =
-        capture.Mark() != SqliteMark::kNone && capture.Target() == target_.file().string();
-    // Rows may be copied already: what was written while nothing was recorded would be missed.
-    const auto begun = session->Scalar("SELECT old_hash FROM main._understudy_move WHERE id = 0");
-    if (!there && !begun.is_null()) RequireRecording(capture);
-    if (!there) capture.Install(Watched(), target_.file().string());
-    hash = Mover::OldSchemaHash(*old, "main");
-    transaction.Commit();
+  db::Transaction held(*old, db::Isolation::kDefault, false, /*immediate=*/true);
+  if (catalog::ReadSqliteSchema(*old).Hash() != old_schema_.Hash()) {
+    throw Error(ErrorKind::kConflict, "the schema of the old file was changed just now");
   }
+  SqliteCapture capture(*old);
+  const SqliteMark mark = capture.Mark();
+  if (mark != SqliteMark::kNone && capture.Target() != target_.file().string()) {
+    throw Error(ErrorKind::kUnsupported, "the old file " + IsAnothers(capture));
+  }
+  const std::string stored =
+      session->Scalar("SELECT recording FROM main._understudy_move WHERE id = 0").TextOr("");
+  if (mark != SqliteMark::kNone && !stored.empty() && capture.Recording() == stored) return;
+  // Rows may be copied already: what was written while nothing was recorded would be missed.
+  const MoveState state = Mover::State(*session);
+  const bool begun = state.stage != "seeds" || state.last_replayed > 0;
+  if (begun) RequireRecording(capture);
+  if (begun || mark == SqliteMark::kDraining) {
+    throw Error(ErrorKind::kMismatch,
+                "the old file is " + std::string(MarkName(mark)) +
+                    ", and not for what was copied here; give the migration up with: understudy "
+                    "migrate reset");
+  }
+  const std::string recording = old->Scalar("SELECT lower(hex(randomblob(16)))").text;
+  capture.Install(Watched(), target_.file().string(), recording);
+  context_.At("prepare.capture_installed");
+  // What the copy rests on is known to the new file before it is so: whoever dies in between leaves
+  // a recording that is not there, and installs another.
   db::Transaction transaction(*session, db::Isolation::kDefault, false, /*immediate=*/true);
   CheckEpoch(*session);
-  session->Query("UPDATE main._understudy_move SET old_hash = ?1 WHERE old_hash IS NULL",
-                 {Value::Text(hash)});
+  session->Query("UPDATE main._understudy_move SET recording = ?1, old_hash = ?2, old_version = ?3",
+                 {Value::Text(recording), Value::Text(Mover::OldSchemaHash(*old, "main")),
+                  old->Scalar("PRAGMA main.schema_version")});
   transaction.Commit();
+  held.Commit();
 }
 
 void HotCopy::RequireRecording(SqliteCapture& capture) const {
@@ -548,6 +567,13 @@ void HotCopy::Cutover(const core::CutoverOptions& /*options*/) {
   }
   db::Transaction transaction(*session, db::Isolation::kDefault, false, /*immediate=*/true);
   CheckEpoch(*session);
+  const auto recording =
+      session->Scalar("SELECT recording FROM main._understudy_move WHERE id = 0");
+  if (capture.Target() != target_.file().string() || capture.Recording() != recording.TextOr("")) {
+    throw Error(ErrorKind::kMismatch,
+                "replay divergence: the old file does not record for this new file any more; give "
+                "the migration up with: understudy migrate reset");
+  }
   const MoveState state = Mover::State(*session);
   if (!state.drain_completed) {
     throw Error(ErrorKind::kMismatch, "the drain is not complete; run: understudy migrate drain");

@@ -143,8 +143,9 @@ void Mover::Build(db::Session& session, const catalog::SqliteSchema& schema, db:
       id INTEGER PRIMARY KEY CHECK (id = 0), schema_hash TEXT NOT NULL, schema_commit TEXT,
       created_utc TEXT NOT NULL);
     CREATE TABLE main._understudy_move(
-      id INTEGER PRIMARY KEY CHECK (id = 0), stage TEXT NOT NULL, old_hash TEXT, old_version INT);
-    INSERT INTO main._understudy_move VALUES (0, 'seeds', NULL, NULL);
+      id INTEGER PRIMARY KEY CHECK (id = 0), stage TEXT NOT NULL, recording TEXT, old_hash TEXT,
+      old_version INT);
+    INSERT INTO main._understudy_move(id, stage) VALUES (0, 'seeds');
     CREATE TABLE main._understudy_tables(
       table_name TEXT PRIMARY KEY, position TEXT NOT NULL, done INT NOT NULL, verified TEXT NOT NULL,
       verify_done INT NOT NULL, rows INT NOT NULL, rows_total INT NOT NULL) WITHOUT ROWID;
@@ -192,7 +193,43 @@ void Mover::Begin() {
   session_->Begin();
   hooks_.check(*session_);
   Load();
+  CheckRecording();
   CheckOldSchema();
+}
+
+// The log must be the one that this copy rests on, from its first entry: another migration may have
+// taken the old file over, or somebody put a copy of it back.
+void Mover::CheckRecording() {
+  std::string why;
+  const bool there =
+      session_
+          ->Scalar(
+              "SELECT count(*) FROM old.sqlite_schema WHERE type = 'table' AND name IN "
+              "('_migration_marker', '_migration_log', '_migration_txn')")
+          .AsInteger() == 3;
+  if (!there) {
+    why = "it records nothing any more";
+  } else {
+    const db::Result is = session_->Query(
+        "SELECT t.target, t.recording IS m.recording, coalesce((SELECT seq FROM "
+        "old.sqlite_sequence WHERE name = '_migration_log'), 0) < p.last_replayed_log_id "
+        "FROM main._understudy_move m CROSS JOIN main._migration_progress p LEFT JOIN "
+        "old._migration_txn t ON t.id = 0 WHERE m.id = 0 AND p.id = 0");
+    const db::Row& row = is.rows.at(0);
+    const std::string target = row[0].TextOr("");
+    if (target != move_.new_file.file().string()) {
+      why = "it records for " + (target.empty() ? "nobody" : target);
+    } else if (!row[1].AsBool()) {
+      why = "its recording was begun anew";
+    } else if (row[2].AsBool()) {
+      why = "its log goes less far than what was replayed; was a copy of the file put back?";
+    }
+  }
+  if (why.empty()) return;
+  throw Error(ErrorKind::kMismatch,
+              "the old file does not record for this new file any more: " + why +
+                  ". What was written meanwhile may be missing. Production is unchanged; give the "
+                  "copy up with: understudy migrate reset");
 }
 
 void Mover::Load() {

@@ -91,6 +91,7 @@ class Mover {
   void Begin();
   void Commit(const char* before, const char* after, const std::string& table, std::int64_t rows);
   void Load();
+  void CheckRecording();
   void CheckOldSchema();
   std::string Stage() const;
   void SetStage(const std::string& stage);

@@ -28,7 +28,7 @@ class Recorded : public ::testing::Test {
       watched.push_back({&table, key});
     }
     db::Transaction transaction(*session_, db::Isolation::kDefault, false, true);
-    SqliteCapture(*session_).Install(watched, "new.sqlite");
+    SqliteCapture(*session_).Install(watched, "new.sqlite", "one");
     transaction.Commit();
   }
   // operation table key…, since the last call; keys as typeof:text.

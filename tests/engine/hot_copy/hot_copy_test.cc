@@ -474,6 +474,71 @@ TEST(HotCopy, KeepsASecondEngineOut) {
   EXPECT_THAT(second.message, HasSubstr("another process works on"));
 }
 
+// hard-case 90: two migrations of one old file. The second took the recording of the first over,
+// and the first went on without what was written meanwhile.
+TEST_P(InBothModes, DoesNotTakeTheRecordingOfAnotherMigrationOver) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
+                GetParam());
+  FailAt probe("prepare.schema_built");
+  EXPECT_FALSE(folder.RunInto("one.db", Phase::kPrepare, &probe).ok());
+  ASSERT_TRUE(probe.struck());
+  ExpectOk(folder.RunInto("two.db", Phase::kPrepare));
+  const core::PhaseOutcome first = folder.RunInto("one.db", Phase::kPrepare);
+  EXPECT_EQ(first.kind, Kind::kRefused);
+  EXPECT_THAT(first.message, HasSubstr("is recording for another new file"));
+  folder.Write("INSERT INTO things VALUES (2, 'b')");
+  ExpectOk(folder.RunInto("two.db", Phase::kVerify));
+  EXPECT_FALSE(folder.RunInto("one.db", Phase::kVerify).ok());
+}
+
+TEST_P(InBothModes, NoticesThatItsRecordingWasBegunAnew) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
+                GetParam());
+  for (const bool drained : {false, true}) {
+    ExpectOk(folder.RunInto("one.db", drained ? Phase::kDrain : Phase::kSync));
+    const auto aside = folder.path() / "aside.db";
+    std::filesystem::rename(folder.path() / "one.db", aside);
+    ExpectOk(folder.ResetInto("one.db"));
+    folder.Write("INSERT INTO things(name) VALUES ('lost')");
+    ExpectOk(folder.RunInto("one.db", Phase::kDrain));
+    std::filesystem::rename(aside, folder.path() / "one.db");
+    const core::PhaseOutcome outcome = folder.RunInto("one.db", Phase::kCutover);
+    EXPECT_EQ(outcome.kind, Kind::kFailed);
+    EXPECT_THAT(outcome.message, HasSubstr("does not record for this new file any more"));
+    ExpectOk(folder.ResetInto("one.db"));
+  }
+}
+
+TEST(HotCopy, NoticesThatACopyOfTheOldFileWasPutBack) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  ExpectOk(folder.Run(Phase::kPrepare));
+  const auto copy = folder.path() / "copy.bak";
+  std::filesystem::copy_file(folder.old_file(), copy);
+  folder.Write("INSERT INTO things VALUES (2, 'b'), (3, 'c')");
+  ExpectOk(folder.Run(Phase::kSync));
+  std::filesystem::rename(copy, folder.old_file());
+  folder.Write("INSERT INTO things VALUES (2, 'lost')");
+  const core::PhaseOutcome outcome = folder.Run(Phase::kDrain);
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("was a copy of the file put back?"));
+}
+
+// Killed between the recording and the note of what the old schema was: a change in between was
+// taken for the schema that the triggers were made for.
+TEST(HotCopy, RecordsAnewWhenItDiedBeforeItKnewOfTheRecording) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  FailAt probe("prepare.capture_installed");
+  EXPECT_FALSE(folder.Run(Phase::kPrepare, &probe).ok());
+  ASSERT_TRUE(probe.struck());
+  folder.Write("DROP TABLE things; CREATE TABLE things(id INTEGER PRIMARY KEY, name TEXT, z)");
+  folder.Write("INSERT INTO things VALUES (1, 'z', 1)");
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.Write("INSERT INTO things VALUES (2, 'b', 2)");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"),
+            (std::vector<std::string>{"i1|tz|", "i2|tb|"}));
+}
+
 TEST(HotCopy, RefusesToGoOnWhenTheOldSchemaChanges) {
   Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
   ExpectOk(folder.Run(Phase::kPrepare));

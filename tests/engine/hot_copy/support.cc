@@ -39,6 +39,26 @@ core::PhaseOutcome Folder::Run(core::Phase through, core::Probe* probe) const {
   const core::Spec spec = Spec();
   return core::Lifecycle(spec, registry, {.probe = probe}).RunThrough(through);
 }
+core::Spec Folder::Into(const std::string& target) const {
+  static const core::Registry registry = AllStrategies();
+  Json document = {{"strategy", "hot-copy"},
+                   {"source", old_file().string()},
+                   {"schema", (path() / "schema.sql").string()},
+                   {"target", (path() / target).string()}};
+  document.update(options);
+  return core::Spec::Parse(document, target, path(), "test", registry);
+}
+core::PhaseOutcome Folder::RunInto(const std::string& target, core::Phase through,
+                                   core::Probe* probe) const {
+  const core::Registry registry = AllStrategies();
+  const core::Spec spec = Into(target);
+  return core::Lifecycle(spec, registry, {.probe = probe}).RunThrough(through);
+}
+core::PhaseOutcome Folder::ResetInto(const std::string& target) const {
+  const core::Registry registry = AllStrategies();
+  const core::Spec spec = Into(target);
+  return core::Lifecycle(spec, registry, {}).Reset(false);
+}
 core::PhaseOutcome Folder::Reset(bool dry_run) const {
   const core::Registry registry = AllStrategies();
   const core::Spec spec = Spec();

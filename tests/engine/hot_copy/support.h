@@ -31,6 +31,10 @@ class Folder {
 
   // A process of its own would do the same: a fresh Lifecycle.
   core::PhaseOutcome Run(core::Phase through, core::Probe* probe = nullptr) const;
+  // The same old file and schema, into another new file beside it.
+  core::PhaseOutcome RunInto(const std::string& target, core::Phase through,
+                             core::Probe* probe = nullptr) const;
+  core::PhaseOutcome ResetInto(const std::string& target) const;
   core::PhaseOutcome Reset(bool dry_run = false) const;
   core::PhaseOutcome Cleanup() const;
   core::PhaseOutcome Rollback() const;
@@ -40,6 +44,7 @@ class Folder {
   Json options = Json::object();  // more keys of the migration
 
  private:
+  core::Spec Into(const std::string& target) const;
   TemporaryFolder folder_{"hot-copy"};
 };
 
