@@ -1,5 +1,7 @@
 #include "engine/capture/sqlite_capture.h"
 
+#include <set>
+
 #include "engine/db/identifier.h"
 
 namespace understudy::capture {
@@ -136,6 +138,29 @@ std::vector<std::string> SqliteRecordingTriggers(const SqliteWatched& watched) {
   return triggers;
 }
 
+std::vector<std::string> SqliteRefusalTriggers(const SqliteTable& table) {
+  std::vector<std::string> triggers;
+  for (const char* operation : {"insert", "update", "delete"}) {
+    triggers.push_back("CREATE TRIGGER " +
+                       QuoteIdentifier(kRefuse + std::string(operation) + "_" + table.name) +
+                       " BEFORE " + operation + " ON " + QuoteIdentifier(table.name) +
+                       " BEGIN SELECT RAISE(ABORT, " + QuoteLiteral(kDrainingText) + "); END");
+  }
+  return triggers;
+}
+
+std::string SqliteMissingTrigger(db::Session& session, const std::string& database,
+                                 const std::vector<std::string>& triggers) {
+  std::set<std::string> present;
+  const db::Result result =
+      session.Query("SELECT sql FROM " + database + ".sqlite_schema WHERE type = 'trigger'");
+  for (const db::Row& row : result.rows) present.insert(row[0].TextOr(""));
+  for (const std::string& trigger : triggers) {
+    if (!present.contains(trigger)) return trigger.substr(0, trigger.find(" BEGIN"));
+  }
+  return "";
+}
+
 bool SqliteCapture::HasTable(const char* name) {
   return old_.Scalar("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = ?1",
                      {db::Value::Text(name)})
@@ -239,12 +264,7 @@ void SqliteCapture::StartDraining(const std::vector<SqliteTable>& tables) {
   old_.Execute("UPDATE main._migration_marker SET status = 'draining' WHERE id = 0");
   for (const SqliteTable& table : tables) {
     if (table.is_virtual) continue;
-    for (const char* operation : {"insert", "update", "delete"}) {
-      old_.Execute("CREATE TRIGGER IF NOT EXISTS main." +
-                   QuoteIdentifier(kRefuse + std::string(operation) + "_" + table.name) +
-                   " BEFORE " + operation + " ON " + QuoteIdentifier(table.name) +
-                   " BEGIN SELECT RAISE(ABORT, " + QuoteLiteral(kDrainingText) + "); END");
-    }
+    for (const std::string& sql : SqliteRefusalTriggers(table)) old_.Execute(sql);
   }
 }
 

@@ -74,7 +74,15 @@ class SqliteCapture {
   db::Session& old_;
 };
 
-// The triggers that record writes to one table, as CREATE statements.
+// The triggers that record writes to one table, as CREATE statements, word for word as SQLite keeps
+// them; and those that refuse them.
 std::vector<std::string> SqliteRecordingTriggers(const SqliteWatched& watched);
+std::vector<std::string> SqliteRefusalTriggers(const catalog::SqliteTable& table);
+
+// The first of `triggers` (CREATE statements) that `database` does not have just so; "" when it has
+// them all. A table that is dropped takes its triggers along, and what is written to one of the
+// same name and text is recorded by nobody.
+std::string SqliteMissingTrigger(db::Session& session, const std::string& database,
+                                 const std::vector<std::string>& triggers);
 
 }  // namespace understudy::capture

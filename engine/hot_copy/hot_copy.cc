@@ -515,6 +515,7 @@ void HotCopy::Drain(const core::CutoverOptions& /*options*/) {
     keys = mover.ReplayAll();
     if (capture.Mark() == SqliteMark::kRecording) {
       capture.StartDraining(old_schema_.tables);
+      mover.ExpectDrained(old->Scalar("PRAGMA main.schema_version").AsInteger());
       context_.At("drain.before_commit", {{"keys", keys}});
       transaction.Commit();
     }
@@ -584,11 +585,27 @@ void HotCopy::Cutover(const core::CutoverOptions& /*options*/) {
                                           std::to_string(state.last_replayed) +
                                           " were replayed; run: understudy migrate drain");
   }
-  const auto hash = session->Scalar("SELECT old_hash FROM main._understudy_move WHERE id = 0");
-  if (hash.text != Mover::OldSchemaHash(*old, "main")) {
+  const db::Result known = session->Query(
+      "SELECT old_hash, old_version, drained_version FROM main._understudy_move WHERE id = 0");
+  if (known.rows[0][0].TextOr("") != Mover::OldSchemaHash(*old, "main")) {
     throw Error(ErrorKind::kMismatch,
                 "replay divergence: the schema of the old file was changed after the drain; give "
                 "the migration up with: understudy migrate reset");
+  }
+  if (const std::string missing =
+          capture::SqliteMissingTrigger(*old, "main", Mover::Triggers(move_, /*drained=*/true));
+      !missing.empty()) {
+    throw Error(ErrorKind::kMismatch,
+                "replay divergence: after the drain the old file lost the trigger of \"" + missing +
+                    "\", so that it may have been written; give the migration up with: understudy "
+                    "migrate reset");
+  }
+  const std::int64_t version = old->Scalar("PRAGMA main.schema_version").AsInteger();
+  if (state.stage != "replay" ||
+      (version != known.rows[0][1].AsInteger() && version != known.rows[0][2].AsInteger())) {
+    throw Error(ErrorKind::kMismatch,
+                "replay divergence: the old file's schema was written anew after the drain, as by "
+                "VACUUM; compare the rows again with: understudy migrate sync");
   }
   for (const catalog::SqliteTrigger& trigger : evaluated_.schema.triggers) {
     const bool there =

@@ -144,7 +144,7 @@ void Mover::Build(db::Session& session, const catalog::SqliteSchema& schema, db:
       created_utc TEXT NOT NULL);
     CREATE TABLE main._understudy_move(
       id INTEGER PRIMARY KEY CHECK (id = 0), stage TEXT NOT NULL, recording TEXT, old_hash TEXT,
-      old_version INT);
+      old_version INT, drained_version INT);
     INSERT INTO main._understudy_move(id, stage) VALUES (0, 'seeds');
     CREATE TABLE main._understudy_tables(
       table_name TEXT PRIMARY KEY, position TEXT NOT NULL, done INT NOT NULL, verified TEXT NOT NULL,
@@ -264,28 +264,51 @@ std::string Mover::OldSchemaHash(db::Session& session, const std::string& databa
   return session.Scalar("SELECT understudy_hash(0, ?1)", {Value::Text(all)}).text;
 }
 
-// A change of the old schema is a write that no trigger sees; VACUUM gives rows new rowids.
+std::vector<std::string> Mover::Triggers(const Move& move, bool drained) {
+  std::vector<std::string> all;
+  for (const TableWork& work : move.tables) {
+    const auto triggers = capture::SqliteRecordingTriggers({work.from, work.key});
+    all.insert(all.end(), triggers.begin(), triggers.end());
+  }
+  if (!drained) return all;
+  for (const SqliteTable& table : move.old_schema->tables) {
+    if (table.is_virtual) continue;
+    const auto triggers = capture::SqliteRefusalTriggers(table);
+    all.insert(all.end(), triggers.begin(), triggers.end());
+  }
+  return all;
+}
+
+// A change of the old schema is a write that no trigger sees: a table that was made anew has lost
+// its triggers and may have other rows; VACUUM gives rows new rowids. Where schema and triggers are
+// what they were, the rows are compared anew.
 void Mover::CheckOldSchema() {
   const std::int64_t version = session_->Scalar("PRAGMA old.schema_version").AsInteger();
   if (version == old_version_) return;
   const std::string hash = OldSchemaHash(*session_, "old");
-  const db::Result stored =
-      session_->Query("SELECT old_hash, old_version FROM main._understudy_move WHERE id = 0");
+  const db::Result stored = session_->Query(
+      "SELECT old_hash, old_version, drained_version FROM main._understudy_move WHERE id = 0");
   if (stored.rows[0][0].TextOr("") != hash) {
     throw Error(ErrorKind::kMismatch,
                 "the schema of the old file was changed since the migration was begun; give it up "
                 "with: understudy migrate reset, and begin anew");
   }
-  // The drain's own triggers are a change too, and a killed engine could not write it down; by then
-  // everything is replayed, and no rowid is looked for any more.
   const bool drained =
-      session_
-          ->Scalar(
-              "SELECT EXISTS (SELECT 1 FROM old._migration_marker WHERE id = 0 AND status = "
-              "'draining') AND coalesce((SELECT max(id) FROM old._migration_log), 0) <= "
-              "(SELECT last_replayed_log_id FROM main._migration_progress WHERE id = 0)")
-          .AsBool();
-  if (!drained && !stored.rows[0][1].is_null() && stored.rows[0][1].AsInteger() != version) {
+      session_->Scalar("SELECT status FROM old._migration_marker WHERE id = 0").TextOr("") ==
+      "draining";
+  if (const std::string missing =
+          capture::SqliteMissingTrigger(*session_, "old", Triggers(move_, drained));
+      !missing.empty()) {
+    throw Error(ErrorKind::kMismatch,
+                "the recording of writes to the old file was interrupted: it has no more the "
+                "trigger of \"" +
+                    missing +
+                    "\"; was its table made anew? What was written meanwhile is not known. "
+                    "Production is unchanged; give the copy up with: understudy migrate reset");
+  }
+  // The drain's own triggers are a change too.
+  const bool ours = drained && stored.rows[0][2].AsInteger() == version;
+  if (!ours && stored.rows[0][1].AsInteger() != version) {
     for (const TableWork& work : move_.tables) {
       const Progress& progress = progress_[static_cast<std::size_t>(work.number)];
       const bool by_rowid = work.from->RowidAlias().empty() && !work.from->without_rowid;
@@ -300,9 +323,20 @@ void Mover::CheckOldSchema() {
                         "with: understudy migrate reset, and begin anew");
       }
     }
+    session_->Execute("UPDATE main._understudy_tables SET verified = '', verify_done = 0");
+    // Rows that the new table's triggers have changed since are no copies any more.
+    const bool filled = stage_ == "replay" || stage_ == "recheck";
+    if (stage_ == "check" || (filled && !move_.triggers_on_replay)) SetStage("verify");
+    Load();
   }
   session_->Query("UPDATE main._understudy_move SET old_version = ?1", {Value::Integer(version)});
   old_version_ = version;
+}
+
+// What was learned in the transaction may be undone with it.
+void Mover::GiveBack() {
+  session_->Rollback();
+  old_version_ = -1;
 }
 
 void Mover::SetStage(const std::string& stage) {
@@ -673,14 +707,14 @@ core::SyncProgress Mover::Step(const core::Budget& budget, bool check) {
         }
         break;
       } catch (const Error& error) {
-        session_->Rollback();
+        GiveBack();
         // Rows of two moments may meet where the log was read in part.
         if (error.kind() == ErrorKind::kConstraint && attempt == 0) continue;
         throw;
       }
     }
   } catch (...) {
-    session_->Rollback();
+    GiveBack();
     throw;
   }
   const MoveState state = State(*session_);
@@ -935,14 +969,28 @@ std::int64_t Mover::ReplayAll() {
   std::int64_t keys = 0;
   try {
     Begin();
+    if (stage_ != "replay") {
+      throw Error(
+          ErrorKind::kMismatch,
+          "the old file's schema was written anew since its rows were compared; they must be "
+          "compared again: understudy migrate sync, then drain");
+    }
     keys = ReplayTail(0, true).keys;
     Follow();
     Commit("replay.before_commit", "replay.after_commit", "", keys);
   } catch (...) {
-    session_->Rollback();
+    GiveBack();
     throw;
   }
   return keys;
+}
+
+void Mover::ExpectDrained(std::int64_t version) {
+  db::Transaction transaction(*session_);
+  hooks_.check(*session_);
+  session_->Query("UPDATE main._understudy_move SET drained_version = ?1",
+                  {Value::Integer(version)});
+  transaction.Commit();
 }
 
 void Mover::MarkDrained() {

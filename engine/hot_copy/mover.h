@@ -58,6 +58,8 @@ class Mover {
                     const std::string& schema_commit, const std::vector<TableWork>& tables);
   static bool IsBuilt(db::Session& session);
   static MoveState State(db::Session& session);
+  // The triggers that the old file must have: a statement each.
+  static std::vector<std::string> Triggers(const Move& move, bool drained);
   // Of everything in the schema of `database` that is not the engine's own.
   static std::string OldSchemaHash(db::Session& session, const std::string& database);
 
@@ -68,6 +70,8 @@ class Mover {
   // high-water marks. The caller holds the old file's write lock. Gives the number of keys.
   std::int64_t ReplayAll();
   bool Prepared();  // copied and checked: may be drained
+  // The old file's schema_version once the drain has committed there; written down before it does.
+  void ExpectDrained(std::int64_t version);
   void MarkDrained();
 
   db::Session& session() { return *session_; }
@@ -90,6 +94,7 @@ class Mover {
 
   void Begin();
   void Commit(const char* before, const char* after, const std::string& table, std::int64_t rows);
+  void GiveBack();
   void Load();
   void CheckRecording();
   void CheckOldSchema();

@@ -194,6 +194,79 @@ TEST_P(InBothModes, RefusesACutoverThatWouldLoseAWrite) {
   folder.Write("INSERT INTO things VALUES (3, 'y')");
 }
 
+// hard-case 84. A table that is dropped takes its triggers along: made anew under the same text, it
+// is written unseen.
+TEST_P(InBothModes, NoticesThatARecordedTableWasMadeAnew) {
+  const std::string again = std::string("DROP TABLE things; ") + kThings +
+                            "; INSERT INTO things VALUES (1, 'changed'), (3, 'c')";
+  for (const Phase before : {Phase::kPrepare, Phase::kSync, Phase::kDrain}) {
+    Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a'), (2, 'b')",
+                  kThingsToo, GetParam());
+    ExpectOk(folder.Run(before));
+    folder.Write(again);
+    const core::PhaseOutcome outcome = folder.Run(Phase::kCutover);
+    EXPECT_EQ(outcome.kind, Kind::kFailed);
+    EXPECT_THAT(outcome.message,
+                HasSubstr(before == Phase::kDrain ? "replay divergence" : "was interrupted"));
+    EXPECT_THAT(outcome.message, HasSubstr("reset"));
+    EXPECT_EQ(folder.Status().of_strategy.in_service, core::Owner::kOld);
+    ExpectOk(folder.Reset());
+    ExpectOk(folder.Run(Phase::kVerify));
+    EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"),
+              (std::vector<std::string>{"i1|tchanged|", "i3|tc|"}));
+  }
+}
+
+TEST_P(InBothModes, NoticesThatATriggerOfItsOwnIsGone) {
+  for (const char* trigger : {"_migration_on_update_things", "_understudy_refuse_update_things"}) {
+    Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
+                  GetParam());
+    const bool recording = std::string_view(trigger).rfind("_migration", 0) == 0;
+    ExpectOk(folder.Run(recording ? Phase::kSync : Phase::kDrain));
+    folder.Write("DROP TRIGGER " + std::string(trigger));
+    const core::PhaseOutcome outcome = folder.Run(Phase::kCutover);
+    EXPECT_EQ(outcome.kind, Kind::kFailed);
+    EXPECT_THAT(outcome.message, HasSubstr(trigger));
+  }
+}
+
+// As https://sqlite.org/lang_altertable.html has it done: the triggers are put back, and in between
+// nothing was recorded.
+TEST_P(InBothModes, ComparesAnewWhenATableAndItsTriggersWereMadeAnew) {
+  for (const bool changed : {false, true}) {
+    Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
+                  GetParam());
+    ExpectOk(folder.Run(Phase::kSync));
+    std::string triggers;
+    for (const db::Row& row : folder.Old()
+                                  ->Query("SELECT sql FROM sqlite_schema WHERE type = 'trigger' "
+                                          "AND tbl_name = 'things'")
+                                  .rows) {
+      triggers += row[0].text + ";";
+    }
+    folder.Write("BEGIN; CREATE TABLE kept AS SELECT * FROM things; DROP TABLE things; " +
+                 std::string(kThings) + "; INSERT INTO things SELECT id, " +
+                 (changed ? "'unseen'" : "name") + " FROM kept; DROP TABLE kept; " + triggers +
+                 " COMMIT");
+    const core::PhaseOutcome outcome = folder.Run(Phase::kVerify);
+    EXPECT_EQ(outcome.ok(), !changed) << outcome.message;
+    EXPECT_THAT(outcome.message,
+                HasSubstr(changed ? "the row 1 of things is not in the new file" : ""));
+  }
+}
+
+TEST_P(InBothModes, ComparesAnewWhenTheOldFileIsVacuumedAfterTheDrain) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
+                GetParam());
+  ExpectOk(folder.Run(Phase::kDrain));
+  folder.Write("VACUUM");
+  const core::PhaseOutcome outcome = folder.Run(Phase::kCutover);
+  EXPECT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.message, HasSubstr("understudy migrate sync"));
+  ExpectOk(folder.Run(Phase::kSync));
+  ExpectOk(folder.Run(Phase::kVerify));
+}
+
 // hard-case 91
 TEST_P(InBothModes, GivesADrainUpAndTakesWritesAgain) {
   Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo,
