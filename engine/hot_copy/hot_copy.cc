@@ -54,6 +54,11 @@ std::string NewStatus(db::Session& session) {
   return status ? status->text : "";
 }
 
+// Once ready and in service, and led away from since: it refuses writes for good.
+bool IsRetired(db::Session& session) {
+  return NewStatus(session) == "ready" && SqliteCapture(session).RefusesWrites();
+}
+
 // Tables that no engine of ours made: in a file without `_migration_status`, somebody's database.
 bool HasForeignTables(db::Session& session) {
   return session
@@ -123,7 +128,9 @@ class HotCopy final : public core::Migration {
 
   core::Owner WhoOwns() override {
     if (!Exists(target_)) return core::Owner::kOld;
-    return NewStatus(*New()) == "ready" ? core::Owner::kNew : core::Owner::kOld;
+    const auto session = New();
+    return NewStatus(*session) == "ready" && !IsRetired(*session) ? core::Owner::kNew
+                                                                  : core::Owner::kOld;
   }
 
   core::StrategyStatus Status() override;
@@ -217,7 +224,8 @@ class HotCopy final : public core::Migration {
 std::string HotCopy::NothingToDo() {
   if (Exists(target_)) {
     const auto session = New();
-    if (NewStatus(*session) == "ready" && !core::Journal(*session, spec_.id).Load()) {
+    if (NewStatus(*session) == "ready" && !IsRetired(*session) &&
+        !core::Journal(*session, spec_.id).Load()) {
       return "migrate skipped: " + target_.file().string() +
              " is ready and has this schema already";
     }
@@ -354,6 +362,10 @@ core::Plan HotCopy::MakePlan() {
     if (HasForeignTables(*session) && NewStatus(*session).empty()) {
       plan.refused.push_back(
           {"new file", target_.file().string() + " is there and is no migration's; move it away"});
+    } else if (IsRetired(*session)) {
+      plan.refused.push_back({"new file", target_.file().string() +
+                                              " was in service with this schema before, and was "
+                                              "retired by a later cutover; move it away"});
     }
   }
   if (::access(Source().file().c_str(), W_OK) != 0) {
@@ -852,7 +864,10 @@ core::StrategyStatus HotCopy::Status() {
     status.rows_done = move.rows_done;
     if (!move.stage.empty()) status.rows_total = move.rows_total;
     new_text += state.empty() ? "no migration's" : state;
-    if (state == "ready") {
+    if (IsRetired(*session)) {
+      status.blocking.push_back("the new file was retired by an earlier cutover");
+      new_text += ", retired by a later cutover: it refuses writes";
+    } else if (state == "ready") {
       status.in_service = core::Owner::kNew;
       status.blocking.clear();
       status.finished = true;

@@ -670,6 +670,27 @@ TEST(Folders, SayWhatIsWrongWithTheirFiles) {
   EXPECT_THROW(folder.Spec(), Error);
 }
 
+TEST(Folders, DoNotTakeARetiredFileForTheOneInService) {
+  const std::string first = std::string(kThings) + "; -- first\n";
+  Folder folder(kThings, first);
+  std::filesystem::remove(folder.old_file());
+  Init(folder.Spec());
+  const std::string retired = folder.new_file().string();
+  folder.New()->Execute("INSERT INTO things VALUES (1, 'a')");
+  folder.WriteSchema(kThingsToo);
+  ExpectOk(folder.Run(Phase::kVerify));
+  ExpectOk(folder.Cleanup());
+  folder.WriteSchema(first);  // put back: the file of that name is dead
+  ASSERT_EQ(folder.new_file().string(), retired);
+  EXPECT_THAT(Refusals(folder.Plan()), HasSubstr("retired by a later cutover; move it away"));
+  EXPECT_EQ(folder.Run(Phase::kVerify).kind, Kind::kRefused);
+  EXPECT_EQ(folder.Status().of_strategy.in_service, core::Owner::kOld);
+  EXPECT_THAT(folder.Status().of_strategy.detail, HasSubstr("retired by a later cutover"));
+  std::filesystem::rename(retired, folder.path() / "aside.bak");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"), std::vector<std::string>{"i1|ta|"});
+}
+
 TEST(Folders, AreInitialisedFromTheSchemaAlone) {
   Folder folder(kThings,
                 std::string(kThingsToo) +
