@@ -85,7 +85,8 @@ std::string Plural(std::size_t count, const std::string& what) {
 }
 
 // Why a file that another migration records in is not touched.
-std::string IsAnothers(SqliteCapture& capture) {
+std::string IsAnothers(db::Session& old) {
+  SqliteCapture capture(old);
   return "is " + std::string(MarkName(capture.Mark())) +
          " for another new file: " + capture.Target() +
          "; give that up with: understudy migrate reset";
@@ -348,7 +349,7 @@ core::Plan HotCopy::MakePlan() {
   SqliteCapture capture(*old);
   const SqliteMark mark = capture.Mark();
   if (mark != SqliteMark::kNone && capture.Target() != target_.file().string()) {
-    plan.refused.push_back({"old file", IsAnothers(capture)});
+    plan.refused.push_back({"old file", IsAnothers(*old)});
   } else if (mark != SqliteMark::kNone && !Exists(target_)) {
     plan.refused.push_back({"old file", "is " + std::string(MarkName(mark)) +
                                             ", and the new file is gone; clear it with: understudy "
@@ -424,7 +425,7 @@ void HotCopy::Prepare() {
   SqliteCapture capture(*old);
   const SqliteMark mark = capture.Mark();
   if (mark != SqliteMark::kNone && capture.Target() != target_.file().string()) {
-    throw Error(ErrorKind::kUnsupported, "the old file " + IsAnothers(capture));
+    throw Error(ErrorKind::kUnsupported, "the old file " + IsAnothers(*old));
   }
   const std::string stored =
       session->Scalar("SELECT recording FROM main._understudy_move WHERE id = 0").TextOr("");
@@ -742,6 +743,9 @@ void HotCopy::Rollback(const core::RollbackOptions& /*options*/) {
 }
 
 std::vector<std::string> HotCopy::Cleanup(bool dry_run) {
+  if (!HasSource() && SourceIsAmbiguous(spec_)) {
+    throw Error(ErrorKind::kUnsupported, WhyNoSource(spec_) + "; nothing was changed");
+  }
   if (!HasSource()) return {"the old file is not there: nothing to take out of it"};
   const auto old = Old();
   db::Transaction transaction(*old, db::Isolation::kDefault, false, /*immediate=*/true);
@@ -766,16 +770,32 @@ std::vector<std::string> HotCopy::Cleanup(bool dry_run) {
 
 std::vector<std::string> HotCopy::Reset(bool dry_run) {
   mover_.reset();
-  log_session_.reset();
+  if (!HasSource() && SourceIsAmbiguous(spec_)) {
+    throw Error(ErrorKind::kUnsupported, WhyNoSource(spec_) + "; nothing was changed");
+  }
   std::vector<fs::path> files{target_.file()};
   std::vector<std::string> lines;
   const std::string verb = dry_run ? "would remove" : "removed";
   std::unique_ptr<db::Session> old;
+  std::unique_ptr<db::Transaction> held;  // no cutover commits meanwhile: it needs this lock
+  std::unique_ptr<core::MigrationLock> lock;
+  bool is_anothers = false;
   if (HasSource()) {
     old = Old();
-    // A schema that was edited meanwhile names another new file.
+    held = std::make_unique<db::Transaction>(*old, db::Isolation::kDefault, false,
+                                             /*immediate=*/true);
     const std::string recorded = SqliteCapture(*old).Target();
-    if (!recorded.empty() && recorded != target_.file().string()) files.emplace_back(recorded);
+    if (!recorded.empty() && recorded != target_.file().string()) {
+      // What was copied into our new file is given up, and not what another migration records. But
+      // a schema that was edited meanwhile names another new file: then that is given up.
+      is_anothers = Exists(target_) && Mover::IsBuilt(*New());
+      if (!is_anothers) {
+        files.emplace_back(recorded);
+        if (Exists(db::Endpoint::Sqlite(recorded))) {
+          lock = std::make_unique<core::MigrationLock>(db::Endpoint::Sqlite(recorded), spec_.id);
+        }
+      }
+    }
   }
   for (const fs::path& file : files) {
     const db::Endpoint endpoint = db::Endpoint::Sqlite(file);
@@ -793,17 +813,13 @@ std::vector<std::string> HotCopy::Reset(bool dry_run) {
                                                "removed; nothing was changed");
     }
   }
-  if (old) {
-    db::Transaction transaction(*old, db::Isolation::kDefault, false, /*immediate=*/true);
+  if (is_anothers) {
+    lines.push_back("the old file is left alone: it " + IsAnothers(*old));
+  } else if (old) {
     for (const std::string& line : SqliteCapture(*old).Remove(/*refusals_stay=*/false, dry_run)) {
       lines.push_back(verb + " from the old file: " + line);
     }
-    // SQLite keeps it once a table had AUTOINCREMENT, as the log has, and lets nobody drop it.
-    if (!lines.empty() && HasTable(*old, "sqlite_sequence") &&
-        std::ranges::none_of(catalog::ReadSqliteSchema(*old).tables, &SqliteTable::autoincrement)) {
-      lines.push_back("stays in the old file: an empty table sqlite_sequence, SQLite's own");
-    }
-    if (!dry_run) transaction.Commit();
+    if (!dry_run) held->Commit();
   } else {
     lines.push_back("the old file is not there: " + (spec_.endpoints.contains("source")
                                                          ? Source().file().string()
@@ -814,6 +830,7 @@ std::vector<std::string> HotCopy::Reset(bool dry_run) {
     if (!Exists(endpoint)) continue;
     const std::string status =
         NewStatus(*db::Connect(endpoint, {.application_name = kApplication}));
+    if (status == "ready") continue;  // it cannot be, and would be in service
     if (file != target_.file() && status.empty()) continue;  // not ours, whatever its name
     lines.push_back(verb + " the new file " + file.string() + " (" +
                     (status.empty() ? "not filled" : status) + ")");
@@ -846,6 +863,9 @@ core::StrategyStatus HotCopy::Status() {
                     ? ""
                     : ", " + old->Scalar("SELECT count(*) FROM main._migration_log").text +
                           " log entries") +
+               (mark != SqliteMark::kNone && capture.Target() != target_.file().string()
+                    ? ", for another new file: " + capture.Target()
+                    : "") +
                (capture.RefusesWrites() ? ", writes refused" : "");
   } else {
     old_text = "old: n/a (" +

@@ -40,12 +40,32 @@ bool IsNamed(const fs::path& file, const std::string& stem) {
          });
 }
 
-// Its writes are refused for good: an earlier migration has led away from it.
+// What _migration_status says: "" in a file that no hot copy made.
+std::string StatusOf(const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored)) return "";
+  try {
+    const auto session = db::Connect(db::Endpoint::Sqlite(file), {.read_only = true});
+    if (session->Scalar("SELECT count(*) FROM main.sqlite_schema WHERE name = '_migration_status'")
+            .AsInteger() == 0) {
+      return "";
+    }
+    const auto status =
+        session->MaybeScalar("SELECT status FROM main._migration_status WHERE id = 0");
+    return status ? status->TextOr("") : "";
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+// Its writes are refused for good: an earlier migration has led away from it, whether that was
+// cleaned up or not.
 bool IsRetired(const fs::path& file) {
   try {
     const auto session = db::Connect(db::Endpoint::Sqlite(file), {.read_only = true});
     capture::SqliteCapture capture(*session);
-    return capture.RefusesWrites() && capture.Mark() == capture::SqliteMark::kNone;
+    if (!capture.RefusesWrites()) return false;
+    return capture.Mark() == capture::SqliteMark::kNone || StatusOf(capture.Target()) == "ready";
   } catch (const Error&) {
     return false;
   }
@@ -63,6 +83,8 @@ Found Look(const fs::path& folder, const fs::path& target) {
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     if (!entry.is_regular_file() || entry.path().extension() != ".sqlite") continue;
     if (entry.path() == target) continue;
+    // A schema that was edited meanwhile names another new file than the one that was begun.
+    if (StatusOf(entry.path()) == "migrating") continue;
     if (IsNamed(entry.path(), folder.filename().string())) {
       found.sources.push_back(entry.path());
     } else {
@@ -128,6 +150,10 @@ catalog::SqliteColumnChoices ColumnChoices(const core::Spec& spec) {
     }
   }
   return choices;
+}
+
+bool SourceIsAmbiguous(const core::Spec& spec) {
+  return !Text(spec, "dir").empty() && Look(Folder(spec), spec.Target().file()).sources.size() > 1;
 }
 
 std::string WhyNoSource(const core::Spec& spec) {

@@ -691,6 +691,80 @@ TEST(Folders, DoNotTakeARetiredFileForTheOneInService) {
   EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"), std::vector<std::string>{"i1|ta|"});
 }
 
+// A stray copy of the old file made `reset` remove the new one, and leave the old one draining.
+TEST(Folders, AreNotResetWhenTheOldFileIsNotKnown) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  ExpectOk(folder.Run(Phase::kDrain));
+  const auto stray = folder.path() / "app-backup.sqlite";
+  std::filesystem::copy_file(folder.old_file(), stray);
+  const core::PhaseOutcome outcome = folder.Reset();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("more than one file could be the old one"));
+  EXPECT_TRUE(std::filesystem::exists(folder.new_file()));
+  std::filesystem::remove(stray);
+  ExpectOk(folder.Reset());
+  folder.Write("INSERT INTO things VALUES (2, 'b')");
+}
+
+// The unfinished new file was taken for another old one, and `reset` did nothing and said "done".
+TEST(Folders, GiveUpWhatWasBegunForASchemaThatWasEditedMeanwhile) {
+  for (const Phase before : {Phase::kPrepare, Phase::kDrain}) {
+    Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+    ExpectOk(folder.Run(before));
+    const auto unfinished = folder.new_file();
+    folder.WriteSchema("CREATE TABLE things(id INTEGER PRIMARY KEY, name TEXT, edited INT)");
+    EXPECT_THAT(Refusals(folder.Plan()), HasSubstr("for another new file: " + unfinished.string()));
+    EXPECT_THAT(folder.Status().of_strategy.detail, HasSubstr("for another new file"));
+    const core::PhaseOutcome outcome = folder.Reset();
+    ExpectOk(outcome);
+    EXPECT_THAT(outcome.message, HasSubstr("removed the new file " + unfinished.string()));
+    EXPECT_FALSE(std::filesystem::exists(unfinished));
+    folder.Write("INSERT INTO things VALUES (2, 'b')");
+    ExpectOk(folder.Run(Phase::kVerify));
+  }
+}
+
+TEST(Folders, PassOverARetiredFileThatWasNotCleanedUp) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  ExpectOk(folder.Run(Phase::kVerify));
+  folder.WriteSchema("CREATE TABLE things(id INTEGER PRIMARY KEY, name TEXT, n INT, z TEXT)");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"), std::vector<std::string>{"i1|ta|"});
+}
+
+// What is recorded for another new file is given up with it; a live engine works on that.
+TEST(Folders, DoNotGiveUpWhatAnotherProcessWorksOn) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  core::PhaseOutcome reset;
+  OnPoint probe("copy.before_commit", [&] {
+    const std::string before = ReadFile(folder.path() / "schema.sql");
+    folder.WriteSchema("CREATE TABLE things(id INTEGER PRIMARY KEY, name TEXT, edited INT)");
+    reset = folder.Reset();
+    folder.WriteSchema(before);
+  });
+  ExpectOk(folder.Run(Phase::kPrepare, &probe));
+  EXPECT_EQ(reset.kind, Kind::kRefused);
+  EXPECT_THAT(reset.message, HasSubstr("another process works on"));
+  ExpectOk(folder.Run(Phase::kVerify));
+}
+
+// Which new file is whose: what another migration records is not given up with a stale copy.
+TEST(Folders, LeaveTheRecordingOfAnotherMigrationAlone) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a')", kThingsToo);
+  ExpectOk(folder.RunInto("one.db", Phase::kSync));
+  const auto aside = folder.path() / "aside.db";
+  std::filesystem::rename(folder.path() / "one.db", aside);
+  ExpectOk(folder.ResetInto("one.db"));
+  ExpectOk(folder.RunInto("two.db", Phase::kSync));
+  std::filesystem::rename(aside, folder.path() / "one.db");
+  const core::PhaseOutcome reset = folder.ResetInto("one.db");
+  ExpectOk(reset);
+  EXPECT_THAT(reset.message, HasSubstr("the old file is left alone"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "one.db"));
+  folder.Write("INSERT INTO things VALUES (2, 'b')");
+  ExpectOk(folder.RunInto("two.db", Phase::kVerify));
+}
+
 TEST(Folders, AreInitialisedFromTheSchemaAlone) {
   Folder folder(kThings,
                 std::string(kThingsToo) +
