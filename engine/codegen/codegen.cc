@@ -102,9 +102,11 @@ Field MakeField(const SqliteColumn& column, bool nullable) {
   return field;
 }
 
-void CheckNames(const Relation& relation) {
+// No two fields of one name, and none of the name of the struct that it stands in.
+void CheckNames(Relation& relation) {
   std::set<std::string> seen;
-  for (const Field& field : relation.fields) {
+  for (Field& field : relation.fields) {
+    if (field.name == relation.type || field.name == "New" + relation.type) field.name += "_";
     if (!seen.insert(field.name).second) {
       throw Error(ErrorKind::kInvalidSpec, relation.sql_name + "." + field.column +
                                                ": another column has the C++ name '" + field.name +

@@ -49,9 +49,12 @@ CREATE TABLE students (
 );
 CREATE TABLE student_address (
   -- @query select-all
+  -- @type Address
   student_id INTEGER PRIMARY KEY REFERENCES students (id) ON DELETE CASCADE,
   street TEXT NOT NULL,
-  "class" TEXT
+  "class" TEXT,
+  Address TEXT,
+  NewAddress INTEGER
 );
 CREATE TABLE grades (
   -- @query select-by student_id
@@ -98,12 +101,13 @@ constexpr const char* kProgram = R"cc(
       MUST(SelectOneStudentById(t, ada)->year == 7);
       MUST(SelectStudentByNameOrInsert(t, {.name = "Ada"}).id == ada);
       MUST(SelectStudentByNameOrInsert(t, {.name = "Dan"}).id == 10);
-      MUST(!SelectStudentAddressOfStudent(t, ada));
-      PutStudentAddress(t, {ada, "Lane", std::nullopt});
-      PutStudentAddress(t, {ada, "Road", "A"});
-      MUST(SelectStudentAddressOfStudent(t, ada)->street == "Road");
-      MUST(SelectAllStudentAddress(t).size() == 1 && SelectAllStudentAddress(t)[0].class_ == "A");
-      MUST(RemoveStudentAddress(t, ada) == 1);
+      MUST(!SelectAddressOfStudent(t, ada));
+      PutAddress(t, {ada, "Lane", std::nullopt, "here", 7});
+      PutAddress(t, {ada, "Road", "A", "there", 8});
+      MUST(SelectAddressOfStudent(t, ada)->street == "Road");
+      MUST(SelectAllAddress(t).size() == 1 && SelectAllAddress(t)[0].class_ == "A");
+      MUST(SelectAllAddress(t)[0].Address_ == "there" && SelectAllAddress(t)[0].NewAddress_ == 8);
+      MUST(RemoveAddress(t, ada) == 1);
       InsertGrades(t, {.student_id = ada, .course = "math", .mark = 1.0});
       MUST(UpdateGradesByStudentIdAndCourse(t, {ada, "math", 2.0}) == 1);
       MUST(SelectGradesByStudentId(t, ada)[0].mark == 2.0);
