@@ -80,6 +80,7 @@ std::string FingerprintChange::Text() const {
   const auto add = [&](bool changed, const char* text) {
     if (changed) what += (what.empty() ? "" : ", ") + std::string(text);
   };
+  add(renamed, "its name");
   add(columns, "its columns");
   add(files, "its storage");
   add(inheritance, "its partitions or parents");
@@ -99,12 +100,14 @@ std::vector<FingerprintChange> CompareFingerprints(const Fingerprint& before,
     if (it == now.end()) {
       change.gone = true;
     } else {
+      change.renamed = it->second.table != old.table;
       change.columns = it->second.columns != old.columns;
       change.files = it->second.files != old.files;
       change.inheritance = it->second.inheritance != old.inheritance;
       change.triggers = it->second.triggers != old.triggers;
     }
-    if (change.gone || change.columns || change.files || change.inheritance || change.triggers) {
+    if (change.gone || change.renamed || change.columns || change.files || change.inheritance ||
+        change.triggers) {
       changes.push_back(std::move(change));
     }
   }

@@ -13,7 +13,7 @@ namespace understudy::catalog {
 // see it: ALTER TYPE … USING, ATTACH and DETACH PARTITION, a trigger dropped or disabled
 // (hard-case 136). VACUUM FULL and TRUNCATE change `files` too.
 struct TableFingerprint {
-  std::string table;        // for people
+  std::string table;        // as people know it: public.orders
   std::string columns;      // number, name, type, not null, generated, identity of each
   std::string files;        // relfilenode, of partitions too
   std::string inheritance;  // parents and children with their bounds
@@ -32,6 +32,7 @@ struct FingerprintChange {
   Oid table = 0;
   std::string name;
   bool gone = false;
+  bool renamed = false;  // or moved to another schema: another table may have its name
   bool columns = false;
   bool files = false;
   bool inheritance = false;

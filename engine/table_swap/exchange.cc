@@ -70,11 +70,63 @@ std::string StateSql(const TriggerState& state) {
          ";\n";
 }
 
+// Whatever does not stand where it stood when it was listed: it would be moved by a name that may
+// be another's by now.
+void AddStrayed(db::Session& session, const std::vector<Movable>& objects,
+                std::vector<Unmovable>& refused) {
+  std::set<std::string> schemas;
+  for (const Movable& object : objects) schemas.insert(object.schema);
+  std::map<std::pair<std::string, std::uint32_t>, Movable> present;
+  for (Movable& object : ListMovables(session, {schemas.begin(), schemas.end()})) {
+    const std::pair key{object.kind, object.oid};
+    present.emplace(key, std::move(object));
+  }
+  for (const Movable& object : objects) {
+    const auto it = present.find({object.kind, object.oid});
+    if (it != present.end() && it->second.schema == object.schema &&
+        it->second.name == object.name) {
+      continue;
+    }
+    refused.push_back(
+        {object.Display(),
+         (it == present.end() ? "it was dropped or moved to another schema"
+                              : "it was renamed to " + it->second.Display()) +
+             std::string(" since understudy prepared it, and what has its name now is another "
+                         "object: put it back, or begin again with: understudy migrate reset")});
+  }
+}
+
+// A table of the set that has become a partition or child of one outside.
+void AddAdopted(db::Session& session, const std::vector<Movable>& out,
+                std::vector<Unmovable>& refused) {
+  for (const db::Row& row :
+       session
+           .Query("SELECT cn.nspname, c.relname, pn.nspname, p.relname FROM pg_inherits i "
+                  "JOIN pg_class c ON c.oid = i.inhrelid "
+                  "JOIN pg_namespace cn ON cn.oid = c.relnamespace "
+                  "JOIN pg_class p ON p.oid = i.inhparent "
+                  "JOIN pg_namespace pn ON pn.oid = p.relnamespace "
+                  "WHERE i.inhrelid = ANY ($1::oid[]) AND NOT i.inhparent = ANY ($1::oid[]) "
+                  "ORDER BY 1, 2",
+                  {TableOids(out)})
+           .rows) {
+    refused.push_back({"table " + db::TableName{row[0].text, row[1].text}.Display(),
+                       "it is a partition or child of " +
+                           db::TableName{row[2].text, row[3].text}.Display() +
+                           ", which is not exchanged: detach it, or let both take part"});
+  }
+}
+
 }  // namespace
 
 Exchange::Exchange(db::Session& session, ExchangeRequest request) : request_(std::move(request)) {
   digest_ = CatalogDigest(session, request_.out);
   dependents_ = FindDependents(session, request_.out);
+  AddStrayed(session, request_.out, dependents_.refused);
+  AddStrayed(session, request_.in, dependents_.refused);
+  AddAdopted(session, request_.out, dependents_.refused);
+  // What was listed and has gone cannot be paired.
+  if (!dependents_.refused.empty()) return;
   outbound_ = FindOutbound(session, request_.out);
   FindPairs(session);
   if (!request_.keep_sequences) carrier_ = SequenceCarrier(session, sequences_);

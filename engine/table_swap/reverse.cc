@@ -133,7 +133,7 @@ void TableSwap::LeaveOutLost(db::Session& session, Known& known) const {
         std::ranges::find(known.reverse, change.table, &capture::CapturedTable::watched);
     const auto table = std::ranges::find(known.manifest->tables, change.table, &SetTable::new_oid);
     const bool preserved = table != known.manifest->tables.end() && table->preserved;
-    if (preserved && !change.gone && !change.columns &&
+    if (preserved && !change.gone && !change.columns && !change.renamed &&
         catalog::NameOf(session, captured->mirror)) {
       continue;
     }

@@ -145,7 +145,7 @@ void TableSwap::FollowChanges(db::Session& session, Known& known) {
   const catalog::Fingerprint now = catalog::ReadFingerprint(session, Watched(known.captured));
   const auto changes = catalog::CompareFingerprints(known.fingerprint, now);
   for (const catalog::FingerprintChange& change : changes) {
-    if (change.gone || change.columns) {
+    if (change.gone || change.columns || change.renamed) {
       throw Error(ErrorKind::kUnsupported,
                   change.Text() +
                       " since prepare: the shadow was made for what it was. Production "

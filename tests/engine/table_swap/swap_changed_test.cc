@@ -1,0 +1,118 @@
+#include "tests/engine/table_swap/swap_fixture.h"
+
+// Others change the catalog between the phases: what is exchanged, carried or dropped must be what
+// was prepared, and nothing else.
+namespace understudy::table_swap {
+namespace {
+using ::testing::HasSubstr;
+using Kind = core::PhaseOutcome::Kind;
+
+constexpr const char* kTables = R"(
+CREATE TABLE person (id integer PRIMARY KEY, name text);
+CREATE TABLE p (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);)";
+
+class TableSwapChanged : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!testing::HavePostgres()) return;
+    world_ = std::make_unique<SwapWorld>();
+    world_->document()["preserved"] = {"person"};
+    world_->target().Run(std::string(kTables) +
+                         "INSERT INTO person VALUES (1, 'a');"
+                         "INSERT INTO p VALUES (1)");
+    world_->source().Run(std::string(kTables) + "INSERT INTO p VALUES (2)");
+  }
+  SwapWorld& world() { return *world_; }
+
+ private:
+  std::unique_ptr<SwapWorld> world_;
+};
+
+// hard-cases 23, 44: the table with the name is another one by now.
+TEST_F(TableSwapChanged, RefusesATableThatWasRenamedAndMadeAnew) {
+  NEED_POSTGRES();
+  ASSERT_EQ(world().Prepare().kind, Kind::kDone);
+  world().target().Run(
+      "ALTER TABLE p RENAME TO p_old; ALTER TABLE p_old RENAME CONSTRAINT p_pkey TO p_old_pkey;"
+      "CREATE TABLE p (id integer PRIMARY KEY); INSERT INTO p VALUES (100)");
+  core::PhaseOutcome outcome = world().Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("table public.p: it was renamed to table public.p_old"));
+  EXPECT_EQ(world().Scalar("SELECT id FROM public.p"), "100");
+  world().target().Run(
+      "DROP TABLE p; ALTER TABLE p_old RENAME TO p;"
+      "ALTER TABLE person RENAME TO folk; CREATE TABLE person (LIKE folk INCLUDING ALL)");
+  outcome = world().Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("public.person"));
+  EXPECT_EQ(world().Scalar("SELECT name FROM public.folk"), "a");
+  EXPECT_EQ(world().Reset().kind, Kind::kDone);
+  EXPECT_EQ(world().Ours(), "");
+}
+
+// hard-case 53: a partition that nobody knew of holds rows of users.
+TEST_F(TableSwapChanged, RefusesPartitionsThatCameAfterPrepare) {
+  NEED_POSTGRES();
+  ASSERT_EQ(world().Prepare().kind, Kind::kDone);
+  world().target().Run("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)");
+  core::PhaseOutcome outcome = world().Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("table public.p2"));
+  world().target().Run(
+      "DROP TABLE p2; CREATE TABLE all_p (id integer NOT NULL) PARTITION BY RANGE "
+      "(id); ALTER TABLE all_p ATTACH PARTITION p FOR VALUES FROM (0) TO (99)");
+  outcome = world().Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("table public.p: it is a partition or child of "
+                                         "public.all_p"));
+  world().target().Run("ALTER TABLE all_p DETACH PARTITION p; DROP TABLE all_p");
+  outcome = world().Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  // The same behind the cutover: of the new tree, on the way back.
+  world().target().Run("CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30)");
+  outcome = world().Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("table public.p3"));
+  world().target().Run("DROP TABLE p3");
+  // And of the backup.
+  world().target().Run(
+      "CREATE TABLE public.p4 PARTITION OF understudy_backup_public.p FOR VALUES FROM (30) TO "
+      "(40); INSERT INTO p4 VALUES (35)");
+  outcome = world().Verify();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("table public.p4 depends on a table of the backup"));
+  outcome = world().Cleanup();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("table public.p4"));
+  EXPECT_EQ(world().Scalar("SELECT id FROM public.p4"), "35");
+  world().target().Run("DROP TABLE p4");
+  EXPECT_EQ(world().Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(world().Ours(), "");
+}
+
+// hard-case 63: kinds that depend on each other in both directions, on all of which RESTRICT is
+// tried first.
+TEST_F(TableSwapChanged, RemovesABackupOfManyKinds) {
+  NEED_POSTGRES();
+  const std::string more =
+      "CREATE TYPE mood AS ENUM ('ok'); CREATE SEQUENCE loose;"
+      "CREATE TABLE t (id integer DEFAULT nextval('loose') PRIMARY KEY, m mood, a integer, b "
+      "integer); CREATE STATISTICS st ON a, b FROM t;"
+      "CREATE FUNCTION f(t) RETURNS integer LANGUAGE sql AS 'SELECT 1';"
+      "CREATE FUNCTION g() RETURNS integer LANGUAGE sql AS 'SELECT 1';"
+      "ALTER TABLE t ALTER a SET DEFAULT g();"
+      "CREATE VIEW v AS SELECT f(t) AS x FROM t; CREATE MATERIALIZED VIEW mv AS SELECT x FROM v;"
+      "CREATE VIEW w AS SELECT x FROM mv; ";
+  world().target().Run(more);
+  world().source().Run(more);
+  const core::PhaseOutcome outcome = world().Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  const core::PhaseOutcome cleaned = world().Cleanup();
+  EXPECT_EQ(cleaned.kind, Kind::kDone) << cleaned.message;
+  EXPECT_EQ(world().Ours(), "");
+  EXPECT_EQ(world().Scalar("SELECT count(*) FROM public.w"), "0");
+}
+
+}  // namespace
+}  // namespace understudy::table_swap
