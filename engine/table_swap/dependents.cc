@@ -10,7 +10,9 @@ namespace {
 
 // $1: the classes, $2: the OIDs of the set. `members` is the set with all that lives and dies with
 // it (indexes, constraints, row types, owned sequences, defaults, triggers, policies); `outside` is
-// what else points at one of them. PostgreSQL manual, 51.18 pg_depend.
+// what else points at one of them. A table is never a member by its dependence alone: a partition
+// depends on its parent as a part of it, and holds rows of users. PostgreSQL manual, 51.18
+// pg_depend.
 constexpr const char* kOutside = R"(
 WITH RECURSIVE members AS (
   SELECT unnest($1::oid[]) AS classid, unnest($2::oid[]) AS objid
@@ -19,11 +21,15 @@ WITH RECURSIVE members AS (
   FROM members m
   JOIN pg_depend d ON d.refclassid = m.classid AND d.refobjid = m.objid
   WHERE d.deptype IN ('i', 'a', 'P', 'S')
+    AND NOT (d.classid = 'pg_class'::regclass AND EXISTS (
+          SELECT FROM pg_class c WHERE c.oid = d.objid AND c.relkind IN ('r', 'p', 'f')))
 ), outside AS (
   SELECT DISTINCT d.classid, d.objid
   FROM members m
   JOIN pg_depend d ON d.refclassid = m.classid AND d.refobjid = m.objid
-  WHERE d.deptype NOT IN ('i', 'a', 'P', 'S', 'e')
+  WHERE (d.deptype NOT IN ('i', 'a', 'P', 'S', 'e')
+         OR (d.deptype = 'a' AND d.classid = 'pg_class'::regclass AND EXISTS (
+               SELECT FROM pg_class c WHERE c.oid = d.objid AND c.relkind IN ('r', 'p', 'f'))))
     AND NOT EXISTS (SELECT FROM members x WHERE x.classid = d.classid AND x.objid = d.objid)
 )
 )";

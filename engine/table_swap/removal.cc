@@ -8,6 +8,43 @@
 namespace understudy::table_swap {
 namespace {
 
+// Drops the objects, kind by kind, as long as something can be dropped without anything else. Gives
+// what is left.
+std::vector<Movable> DropByKinds(db::Session& session, const std::vector<Movable>& objects) {
+  std::vector<std::string> kinds = {"VIEW", "MATERIALIZED VIEW", "TABLE"};
+  for (const Movable& object : objects) {
+    if (std::ranges::find(kinds, object.kind) == kinds.end()) kinds.push_back(object.kind);
+  }
+  std::vector<Movable> left = objects;
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (const std::string& kind : kinds) {
+      // Operator classes and families are dropped one by one, others as a list.
+      std::string list;
+      for (const Movable& object : left) {
+        if (object.kind != kind) continue;
+        const bool more = !list.empty() && !kind.starts_with("OPERATOR ");
+        list +=
+            (more ? ", " : (list.empty() ? "" : " RESTRICT; ") + ("DROP " + kind) + " IF EXISTS ") +
+            object.Identity();
+      }
+      if (list.empty()) continue;
+      session.Execute("SAVEPOINT understudy_drop");
+      try {
+        session.Execute(list + " RESTRICT");
+      } catch (const Error& error) {
+        if (error.code() != "2BP01") throw;
+        session.Execute("ROLLBACK TO SAVEPOINT understudy_drop; RELEASE SAVEPOINT understudy_drop");
+        continue;
+      }
+      session.Execute("RELEASE SAVEPOINT understudy_drop");
+      std::erase_if(left, [&](const Movable& object) { return object.kind == kind; });
+      progress = true;
+    }
+  }
+  return left;
+}
+
 // Drops schemas of ours with all that the manifest says is in them; together, since their tables
 // may refer to each other. Error(kUnsupported) names what is there beside that, and what outside
 // depends on it: nothing of others' ever goes with it.
@@ -32,16 +69,22 @@ void DropOurSchemas(db::Session& session, const std::vector<std::string>& schema
     names += (names.empty() ? "" : ", ") + schema;
     quoted += (quoted.empty() ? "" : ", ") + db::QuoteIdentifier(schema);
   }
-  if (const auto depending = StillDepending(session, present); !depending.empty()) {
+  const auto refuse_dependents = [&](const std::vector<Movable>& objects) {
+    const auto depending = StillDepending(session, objects);
+    if (depending.empty()) return;
     std::string all;
     for (const std::string& object : depending) all += (all.empty() ? "" : ", ") + object;
     throw Error(ErrorKind::kUnsupported,
                 "these depend on tables that are to be dropped (" + names + "): " + all +
                     "; drop or change them, then run this again",
                 "dependents");
-  }
-  // Nothing outside depends on it, nothing of others' is inside: CASCADE reaches nothing else.
-  session.Execute("DROP SCHEMA IF EXISTS " + quoted + " CASCADE");
+  };
+  refuse_dependents(present);
+  // What depends on it from now on makes the server refuse. Only what depends on each other in a
+  // circle of kinds (a function of a table's row type in that table's default) goes by CASCADE.
+  const auto left = DropByKinds(session, present);
+  refuse_dependents(left);
+  session.Execute("DROP SCHEMA IF EXISTS " + quoted + (left.empty() ? " RESTRICT" : " CASCADE"));
 }
 
 bool SchemaExists(db::Session& session, const std::string& schema) {
