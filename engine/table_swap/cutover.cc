@@ -134,6 +134,11 @@ ExchangeRequest TableSwap::Forth(const Known& known) const {
   request.keys = KeysOf(manifest.foreign_keys);
   request.triggers = manifest.triggers;
   request.from_source = settings_.from_source;
+  for (const auto& [table, rules] : settings_.columns) {
+    for (const auto& [column, rule] : rules) {
+      if (rule.kind == ColumnRule::Kind::kFrom) request.column_from[table][column] = rule.text;
+    }
+  }
   return request;
 }
 

@@ -129,6 +129,7 @@ Exchange::Exchange(db::Session& session, ExchangeRequest request) : request_(std
   if (!dependents_.refused.empty()) return;
   outbound_ = FindOutbound(session, request_.out);
   FindPairs(session);
+  PairByColumns(session);
   if (!request_.keep_sequences) carrier_ = SequenceCarrier(session, sequences_);
   publications_ = PublicationChanges(session, tables_);
   if (request_.from_source && !request_.back) policies_ = PoliciesSql(session, tables_);
@@ -192,6 +193,54 @@ void Exchange::FindPairs(db::Session& session) {
   }
 }
 
+// A sequence may have another name on the two sides (a serial that has become an identity): it is
+// known by the column that draws on it.
+void Exchange::PairByColumns(db::Session& session) {
+  std::set<std::uint32_t> paired;
+  std::set<std::uint32_t> moves;  // with its table or by itself
+  for (const OidPair& pair : sequences_) paired.insert(pair.in);
+  for (const auto& [name, oid] : OwnedSequences(session, request_.out)) moves.insert(oid);
+  for (const Movable& object : request_.out) {
+    if (object.kind == "SEQUENCE") moves.insert(object.oid);
+  }
+  std::set<std::uint32_t> comes;
+  for (const auto& [name, oid] : OwnedSequences(session, request_.in)) comes.insert(oid);
+  for (const Movable& object : request_.in) {
+    if (object.kind == "SEQUENCE") comes.insert(object.oid);
+  }
+  std::map<std::uint32_t, db::TableName> in_tables;
+  for (const Movable& object : request_.in) {
+    if (object.kind == "TABLE") {
+      in_tables[object.oid] = {UserSchema(object.schema), object.name};
+    }
+  }
+  const auto out_columns = SequencesOfColumns(session, TableOids(request_.out));
+  for (const ColumnSequence& in : SequencesOfColumns(session, TableOids(request_.in))) {
+    if (!comes.contains(in.sequence) || paired.contains(in.sequence)) continue;
+    std::string column = in.column;
+    if (const auto table = request_.column_from.find(in_tables[in.table]);
+        table != request_.column_from.end()) {
+      if (const auto from = table->second.find(column); from != table->second.end()) {
+        column = from->second;
+      }
+    }
+    const auto tables = std::ranges::find(tables_, in.table, &OidPair::in);
+    const auto out = std::ranges::find_if(out_columns, [&](const ColumnSequence& candidate) {
+      return tables != tables_.end() && candidate.table == tables->out &&
+             candidate.column == column && moves.contains(candidate.sequence);
+    });
+    paired.insert(in.sequence);
+    if (out != out_columns.end()) {
+      sequences_.push_back({out->sequence, in.sequence});
+      relations_.push_back({out->sequence, in.sequence});
+    } else if (in.numbers && !request_.keep_sequences) {
+      set_beyond_ += "SELECT setval(" + std::to_string(in.sequence) +
+                     "::oid::regclass, b.furthest) FROM (" + BehindSql(session, in) +
+                     ") AS b (next, furthest);\n";
+    }
+  }
+}
+
 std::vector<db::TableName> Exchange::Partners() const {
   std::set<db::TableName> partners;
   for (const auto* list : {&dependents_.rebuilt, &outbound_}) {
@@ -246,6 +295,7 @@ void Exchange::Apply(db::Session& session,
   session.Execute(sql);
   between("out");
   carrier_.Carry(session);
+  if (!set_beyond_.empty()) session.Execute(set_beyond_);
   between("sequences");
   sql.clear();
   for (const Movable& object : request_.in) {

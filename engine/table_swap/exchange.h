@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct ExchangeRequest {
   std::vector<Dependent> keys;         // foreign keys of `in` that are made behind the exchange
   std::vector<TriggerState> triggers;  // states that triggers and rules of `in` are to have
   bool from_source = false;            // then production's comments, policies, … go over to `in`
+  // By the user's table: columns of `in` that come from a column of another name.
+  std::map<db::TableName, std::map<std::string, std::string>> column_from = {};
   // Sequences of `in` whose values stay as they are (a rollback that gives up later writes).
   bool keep_sequences = false;
 };
@@ -78,6 +81,7 @@ class Exchange {
   std::string UserSchema(const std::string& schema) const;
   const std::string& OutSchema(const std::string& user_schema) const;
   void FindPairs(db::Session& session);
+  void PairByColumns(db::Session& session);
 
   ExchangeRequest request_;
   Dependents dependents_;
@@ -87,6 +91,8 @@ class Exchange {
   std::vector<OidPair> sequences_;
   std::vector<OidPair> routines_;
   SequenceCarrier carrier_;
+  // Sequences of `in` that take no other's place: beyond what their columns hold.
+  std::string set_beyond_;
   std::string digest_;  // of what goes out, before anything else was read
   std::vector<PublicationChange> publications_;
   std::string policies_;

@@ -136,6 +136,11 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     });
   });
   request.in = ListMovables(*session, backups);
+  for (const auto& [table, rules] : settings_.columns) {
+    for (const auto& [column, rule] : rules) {
+      if (rule.kind == ColumnRule::Kind::kFrom) request.column_from[table][rule.text] = column;
+    }
+  }
   request.keep_sequences = known.reverse.empty();
   const Exchange exchange(*session, std::move(request));
   if (!exchange.refused().empty()) {

@@ -77,6 +77,56 @@ SequenceValue Furthest(const SequenceValue& out, std::int64_t out_increment,
   return {static_cast<std::int64_t>(inside), true};
 }
 
+std::vector<ColumnSequence> SequencesOfColumns(db::Session& session, const db::Value& tables) {
+  std::vector<ColumnSequence> all;
+  for (const db::Row& row : session
+                                .Query(R"(
+WITH used AS (
+  SELECT d.refobjid AS tab, d.refobjsubid::integer AS col, d.objid AS seq, false AS by_default
+    FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+   WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+     AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 AND d.refobjid = ANY ($1::oid[])
+   UNION
+  SELECT f.adrelid, f.adnum::integer, d.refobjid, true
+    FROM pg_attrdef f
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+     AND d.refclassid = 'pg_class'::regclass
+    JOIN pg_class c ON c.oid = d.refobjid AND c.relkind = 'S'
+   WHERE f.adrelid = ANY ($1::oid[])
+)
+SELECT u.tab, a.attname, u.seq, u.by_default,
+       a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AND EXISTS (
+         SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+           JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
+          WHERE i.indrelid = u.tab AND i.indkey[0] = u.col AND i.indpred IS NULL AND i.indisvalid)
+FROM used u JOIN pg_attribute a ON a.attrelid = u.tab AND a.attnum = u.col
+ORDER BY 1, 2, 4 DESC, 3)",
+                                       {tables})
+                                .rows) {
+    all.push_back({static_cast<std::uint32_t>(row[0].AsInteger()), row[1].text,
+                   static_cast<std::uint32_t>(row[2].AsInteger()), row[3].AsBool(),
+                   row[4].AsBool()});
+  }
+  return all;
+}
+
+std::string BehindSql(db::Session& session, const ColumnSequence& column) {
+  const db::Row row =
+      session
+          .Query(
+              "SELECT $1::oid::regclass::text, $2::oid::regclass::text, seqincrement "
+              "FROM pg_sequence WHERE seqrelid = $2::oid",
+              {db::Value::Integer(column.table), db::Value::Integer(column.sequence)})
+          .rows.at(0);
+  const bool up = row[2].AsInteger() > 0;
+  const std::string next =
+      "(s.last_value::numeric + CASE WHEN s.is_called THEN " + row[2].text + " ELSE 0 END)";
+  return "SELECT " + next + ", x.furthest FROM " + row[1].text + " AS s, (SELECT " +
+         (up ? "max(" : "min(") + db::QuoteIdentifier(column.column) +
+         ")::bigint AS furthest FROM " + row[0].text + ") AS x WHERE x.furthest " +
+         (up ? ">= " : "<= ") + next;
+}
+
 SequenceCarrier::SequenceCarrier(db::Session& session, const std::vector<OidPair>& pairs) {
   if (pairs.empty()) return;
   for (const db::Row& row : session

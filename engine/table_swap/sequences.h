@@ -30,6 +30,21 @@ SequenceValue Furthest(const SequenceValue& out, std::int64_t out_increment,
                        std::int64_t maximum, bool cycles, std::int64_t reserve,
                        const std::string& name);
 
+// A sequence that a column draws on: it owns it, or its default calls it.
+struct ColumnSequence {
+  std::uint32_t table = 0;
+  std::string column;
+  std::uint32_t sequence = 0;
+  bool by_default = false;
+  bool numbers = false;  // the column holds integers, an index leads with it: see Behind
+};
+// By table, column; what the default calls before what is only owned.
+std::vector<ColumnSequence> SequencesOfColumns(db::Session& session, const db::Value& tables);
+
+// SELECT next, furthest, which gives a row when the sequence would give a value that the column has
+// passed already; columns of numbers only.
+std::string BehindSql(db::Session& session, const ColumnSequence& column);
+
 // The sequences of one exchange. The incoming ones are read when this is made, since nobody calls
 // them; the outgoing ones when their values are carried.
 class SequenceCarrier {
