@@ -39,6 +39,8 @@ struct TableCase {
   std::vector<Reference> references;  // at most two
   int decoration = 0;                 // comment, grant, row security, …
   int change = 0;                     // what the new schema has otherwise
+  int partition = 0;  // none, by range, by list, by hash, in two levels; its key is (owner, tag)
+  bool truncated = false;  // preserved, and one writer's alone, who empties it now and then
 };
 
 // One statement or more of a writer.
@@ -71,6 +73,8 @@ std::string QuotedName(const SwapCase& swap, std::size_t table);
 std::vector<std::string> Schemas();  // of every case
 bool Preserved(const SwapCase& swap, std::size_t table);
 bool HasCountedHits(const SwapCase& swap, std::size_t table);
+// Writer 0 empties it: nobody else has rows in it, and no other table refers to it.
+bool Truncated(const SwapCase& swap, std::size_t table);
 
 // Everything but rows; `changed`: the new schema.
 std::string SchemaSql(const SwapCase& swap, bool changed);
@@ -82,12 +86,16 @@ Json MigrationOf(const SwapCase& swap, const std::string& sql_file);
 
 // Columns that mean the same before and after, as one text expression.
 std::string StateOf(const SwapCase& swap, std::size_t table);
+// All columns of the old shape, as one text expression over the table as it was, or over what it
+// has `become`. With "reverse" the way back must not change it.
+std::string OldShapeOf(const SwapCase& swap, std::size_t table, bool become);
 // The statements of an op of a writer; `again` differs from round to round.
 std::vector<std::string> SqlOf(const SwapCase& swap, const Op& op, int owner);
 // The table and the tag of the shared row that `op` counts up, or -1.
 int CountedTag(const SwapCase& swap, const Op& op);
 
-const std::vector<std::string>& InterruptPoints();  // [0] = none
+// [0] = none; else every point of the engine's list that a table swap passes.
+const std::vector<std::string>& InterruptPoints();
 
 // The case as a scenario that `understudy run` takes, with its SQL files, in `folder`. What a
 // scenario cannot say (transactions, exact interleaving) is told in its description.

@@ -177,8 +177,70 @@ std::string SwapRunner::Reach(const SwapCase& swap, core::Phase phase) {
   return outcome.ok() ? "" : Told(verb, outcome);
 }
 
+core::PhaseOutcome SwapRunner::Insist(
+    const std::function<core::PhaseOutcome(core::Lifecycle&)>& work) {
+  const bool may_be_interrupted = !interrupted_;
+  core::PhaseOutcome outcome = With(work);
+  if (!may_be_interrupted || !interrupted_) return outcome;
+  ++totals_.interrupted;
+  for (int i = 0; i < 3 && !outcome.ok() && outcome.kind != Kind::kRefused; ++i) {
+    outcome = With(work);
+  }
+  if (outcome.kind == Kind::kNothing) outcome.kind = Kind::kDone;  // it was done before
+  return outcome;
+}
+
+std::map<std::size_t, std::string> SwapRunner::OldShapes(const SwapCase& swap, bool become) {
+  const auto session = target_.Connect();
+  std::map<std::size_t, std::string> all;
+  for (std::size_t t = 0; t < swap.tables.size(); ++t) {
+    if (!Preserved(swap, t)) continue;
+    const std::string row = OldShapeOf(swap, t, become);
+    all[t] = session
+                 ->Scalar("SELECT coalesce(string_agg(" + row + ", E'\\n' ORDER BY " + row +
+                          "), '') FROM " + QuotedName(swap, t))
+                 .text;
+  }
+  return all;
+}
+
+std::string SwapRunner::GoBack(const SwapCase& swap, bool lose) {
+  ++totals_.rollbacks;
+  const auto before = OldShapes(swap, /*become=*/true);
+  const core::PhaseOutcome outcome = Insist([&](core::Lifecycle& lifecycle) {
+    return lifecycle.Rollback({.to = "", .lose_writes = lose});
+  });
+  if (outcome.kind != Kind::kDone) return Told("rollback", outcome);
+  if (const std::string wrong = CheckCatalog("after the rollback", target_before_, target_);
+      !wrong.empty()) {
+    return wrong;
+  }
+  if (AllRows(swap, target_, true) != replaced_before_) {
+    return "a replaced table has other rows after the rollback than at first";
+  }
+  if (!lose) {
+    if (const std::string wrong = writers_->WrongRows(); !wrong.empty()) {
+      return "after the rollback:\n" + wrong;
+    }
+    const auto after = OldShapes(swap, /*become=*/false);
+    for (const auto& [table, rows] : before) {
+      if (after.at(table) == rows) continue;
+      return "the rollback has not brought back the rows of " + QuotedName(swap, table) + ":\n" +
+             rows + "\nbut\n" + after.at(table);
+    }
+  }
+  if (swap.reverse) ++totals_.carried_back;
+  // What is in service now takes writes as it did at first.
+  Writers again(target_.endpoint(), swap);
+  again.WaitForARound();
+  again.Stop();
+  const std::string wrong = again.Wrong().empty() ? again.WrongRows() : again.Wrong();
+  return wrong.empty() ? "" : "writing after the rollback:\n" + wrong;
+}
+
 std::string SwapRunner::AfterCutover(const SwapCase& swap, bool written_since) {
-  core::PhaseOutcome outcome = With([](core::Lifecycle& lifecycle) { return lifecycle.Verify(); });
+  core::PhaseOutcome outcome =
+      Insist([](core::Lifecycle& lifecycle) { return lifecycle.Verify(); });
   if (outcome.kind != Kind::kDone) return Told("verify", outcome);
   if (const std::string wrong = CheckCatalog("after the cutover", reference_catalog_, target_);
       !wrong.empty()) {
@@ -188,26 +250,11 @@ std::string SwapRunner::AfterCutover(const SwapCase& swap, bool written_since) {
     return "a replaced table has other rows than the source";
   }
   if (swap.after == 1) {
-    const bool lose = written_since && !swap.reverse;
-    ++totals_.rollbacks;
-    outcome = With([&](core::Lifecycle& lifecycle) {
-      return lifecycle.Rollback({.to = "", .lose_writes = lose});
-    });
-    if (outcome.kind != Kind::kDone) return Told("rollback", outcome);
-    if (const std::string wrong = CheckCatalog("after the rollback", target_before_, target_);
-        !wrong.empty()) {
+    if (const std::string wrong = GoBack(swap, written_since && !swap.reverse); !wrong.empty()) {
       return wrong;
     }
-    if (AllRows(swap, target_, true) != replaced_before_) {
-      return "a replaced table has other rows after the rollback than at first";
-    }
-    if (!lose) {
-      if (const std::string wrong = writers_->WrongRows(); !wrong.empty()) {
-        return "after the rollback:\n" + wrong;
-      }
-    }
   }
-  outcome = With([](core::Lifecycle& lifecycle) { return lifecycle.Cleanup(); });
+  outcome = Insist([](core::Lifecycle& lifecycle) { return lifecycle.Cleanup(); });
   if (outcome.kind != Kind::kDone) return Told("cleanup", outcome);
   if (const std::string ours = Ours(); !ours.empty()) return "cleanup has left: " + ours;
   return CheckCatalog("after the cleanup", swap.after == 1 ? target_before_ : reference_catalog_,
@@ -231,6 +278,9 @@ std::string SwapRunner::Run(const SwapCase& swap) {
     writers_->Stop();
     totals_.acknowledged += writers_->acknowledged();
     totals_.after_cutover += writers_->acknowledged() - before;
+    if (swap.reverse && swap.after == 1) {
+      totals_.acknowledged_carried += writers_->acknowledged() - before;
+    }
     // What a writer found is the cause, where there is one.
     if (const std::string found = writers_->Wrong(); !found.empty()) what = found + "\n" + what;
     if (what.empty()) what = writers_->WrongRows();

@@ -21,6 +21,8 @@ struct Totals {
   std::int64_t interrupted = 0;
   std::int64_t resets = 0;
   std::int64_t rollbacks = 0;
+  std::int64_t carried_back = 0;          // of them, with "reverse"
+  std::int64_t acknowledged_carried = 0;  // writes after those cutovers
 };
 
 // The databases that all cases share, emptied before each, and one swap in them, driven through the
@@ -42,11 +44,16 @@ class SwapRunner : public core::Probe {
   // Through a phase, with the interruption of the case and what follows it.
   std::string Reach(const SwapCase& swap, core::Phase phase);
   std::string AfterCutover(const SwapCase& swap, bool written_since);
+  std::string GoBack(const SwapCase& swap, bool lose);
+  // A verb that is not a phase before the cutover: interrupted, it is run again.
+  core::PhaseOutcome Insist(const std::function<core::PhaseOutcome(core::Lifecycle&)>& work);
   std::string CheckReset();
   std::string CheckCatalog(const std::string& when, const harness::Snapshot& expected,
                            const testing::Database& database);
   std::string CheckSource();
   std::string Ours();
+  // The rows of the preserved tables in their old shape.
+  std::map<std::size_t, std::string> OldShapes(const SwapCase& swap, bool become);
   // Every row of every table, whoever it belongs to.
   std::map<std::size_t, std::string> AllRows(const SwapCase& swap,
                                              const testing::Database& database, bool only_replaced);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -52,6 +53,7 @@ class Writers {
     std::unique_ptr<db::Session> session;
     Rows rows;
     std::atomic<std::int64_t> rounds = 0;
+    std::chrono::steady_clock::time_point may_truncate;
     std::thread thread;
   };
   void Run(Writer& writer);
