@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "engine/base/error.h"
@@ -14,6 +15,7 @@ namespace {
 constexpr std::chrono::milliseconds kOldSnapshotsMayEnd{1500};
 constexpr std::chrono::seconds kShadowLockTimeout{10};
 constexpr int kRoundsBeforeLocks = 5;
+constexpr int kTruncatesBeforeLocks = 10;
 constexpr std::int64_t kNearlyEmpty = 1000;  // entries that the drain may find
 
 void SetLocal(db::Session& session, const char* name, std::chrono::milliseconds value) {
@@ -36,6 +38,14 @@ std::string Refused(const Json& blocked) {
                   db::DisplayIdentifier(key.name) + "), such as " + orphans.examples.dump() +
                   "; production is unchanged. Mend the rows, or set \"orphans\": \"drop\"",
               "orphans");
+}
+
+// A TRUNCATE says no key, and whoever has an older snapshot sees its table empty.
+bool TruncatePending(db::Session& session, const capture::CapturedTable& table) {
+  const auto log = catalog::NameOf(session, table.log);
+  return log &&
+         session.Scalar("SELECT EXISTS (SELECT FROM ONLY " + log->Quoted() + " WHERE k1 IS NULL)")
+             .AsBool();
 }
 
 // Other sessions' transactions that would see empty tables behind the exchange; "" = none.
@@ -146,15 +156,24 @@ ExchangeRequest TableSwap::Forth(const Known& known) const {
 // written later is looked at as it is replayed, by the keys that production does not enforce
 // itself, and what is drained under the locks by all of them: together everything.
 void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
-  db::Transaction snapshot(session, db::Isolation::kRepeatableRead);
   for (const capture::CapturedTable& table : known.captured) {
-    context_.ThrowIfStopped();
-    const capture::MirrorComparison comparison = capture::CompareMirror(session, table);
+    capture::MirrorComparison comparison;
+    bool truncated = true;
+    for (int tries = 0; truncated && tries < kTruncatesBeforeLocks; ++tries) {
+      context_.ThrowIfStopped();
+      {
+        const db::Transaction snapshot(session, db::Isolation::kRepeatableRead);
+        comparison = capture::CompareMirror(session, table);
+      }
+      truncated = !comparison.equal && TruncatePending(session, table);
+      if (truncated) ReplayOne(session, table, std::numeric_limits<std::int64_t>::max());
+    }
     if (comparison.equal) continue;
     const auto name = catalog::NameOf(session, table.watched);
-    if (comparison.truncate_pending) {
+    if (truncated) {
       throw Error(ErrorKind::kConflict,
-                  (name ? name->Display() : "a table") + " was truncated a moment ago", "truncate");
+                  (name ? name->Display() : "a table") + " was truncated again and again",
+                  "truncate");
     }
     throw Error(ErrorKind::kMismatch,
                 (name ? name->Display() : "a table") +
@@ -165,6 +184,7 @@ void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
                     "; production is unchanged. Begin again with: understudy migrate reset",
                 "mirror");
   }
+  const db::Transaction snapshot(session, db::Isolation::kRepeatableRead);
   Followed followed{{}, known.captured};
   for (const WaitingReference& one : WaitingReferences(session, *known.manifest, known.captured)) {
     context_.ThrowIfStopped();

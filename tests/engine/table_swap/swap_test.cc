@@ -508,6 +508,41 @@ INSERT INTO a_parent VALUES (1), (2); INSERT INTO b_child VALUES (1, 1), (2, 2);
   EXPECT_EQ(world.Verify().kind, Kind::kDone);
 }
 
+// hard-case 38: whoever compares tables with an older snapshot sees a truncated one empty.
+TEST(TableSwapTruncate, ComparesTablesThatAreTruncatedMeanwhile) {
+  NEED_POSTGRES();
+  SwapWorld world(/*with_source=*/false);
+  world.SchemaBySql("ALTER TABLE public.queue ADD COLUMN \"new\" integer;");
+  world.target().Run(
+      "CREATE TABLE large (id integer PRIMARY KEY, name text);"
+      "CREATE TABLE queue (id integer PRIMARY KEY);"
+      "INSERT INTO large SELECT i, 'name ' || i FROM generate_series(1, 100000) i;"
+      "INSERT INTO queue SELECT generate_series(1, 1000)");
+  core::PhaseOutcome outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  std::atomic<bool> stop = false;
+  std::atomic<bool> truncated = false;
+  std::thread client([&] {  // while another table is being compared
+    const auto session = world.target().Connect();
+    while (!stop && !truncated) {
+      if (!session
+               ->Scalar("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' "
+                        "AND query LIKE '%sum(%large%' AND pid <> pg_backend_pid())")
+               .AsBool()) {
+        continue;
+      }
+      session->Execute("BEGIN; TRUNCATE public.queue; INSERT INTO public.queue VALUES (7); COMMIT");
+      truncated = true;
+    }
+  });
+  outcome = world.Cutover();
+  stop = true;
+  client.join();
+  EXPECT_TRUE(truncated);
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT string_agg(id::text, ' ') FROM public.queue"), "7");
+}
+
 TEST_F(TableSwap, WritesAFileThatRemovesEverythingByPsqlAlone) {
   NEED_POSTGRES();
   Fill();
