@@ -9,9 +9,9 @@
 namespace understudy::property {
 namespace {
 
-// A cutover waits for a moment in which no TRUNCATE is pending: nobody empties a table every few
-// milliseconds.
-constexpr std::chrono::milliseconds kBetweenTruncates{200};
+// A table that was truncated is copied again before its cutover, which never comes to an end where
+// somebody truncates it all the time.
+constexpr std::chrono::milliseconds kBetweenTruncates{1000};
 
 std::string Setting(std::size_t table) { return "property.hits_" + std::to_string(table); }
 
