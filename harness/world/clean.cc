@@ -6,8 +6,8 @@
 #include "engine/base/owner.h"
 #include "engine/base/process.h"
 #include "engine/db/binaries.h"
+#include "engine/db/local_server.h"
 #include "engine/db/session.h"
-#include "harness/world/cluster.h"
 #include "harness/world/engine.h"
 #include "harness/world/world.h"
 
@@ -148,10 +148,11 @@ std::vector<std::string> CleanLeftovers() {
   std::vector<std::string> lines = RemoveDeadContainers();
   for (const FoundFolder& folder : FindOwnedFolders()) {
     if (folder.owner.Alive()) continue;
-    if (folder.kind == "pg") EndClusterIn(folder.path);
+    const bool server = folder.kind == "pg" || folder.kind == "scratch";
+    if (server) db::EndServerIn(folder.path);
     std::error_code failed;
     fs::remove_all(folder.path, failed);
-    const std::string what = folder.kind == "pg" ? "cluster " : "folder ";
+    const std::string what = server ? "cluster " : "folder ";
     lines.push_back(what + folder.path.string() + (failed ? ": " + failed.message() : ""));
   }
   CleanCache(lines);

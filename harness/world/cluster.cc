@@ -23,46 +23,11 @@ namespace understudy::harness {
 namespace fs = std::filesystem;
 namespace {
 
-using std::chrono::milliseconds;
-
 constexpr const char* kTemplatePrefix = "understudy_t_";
-// What starts and stops in 0.1 s gets a minute on a machine that is busy.
-constexpr milliseconds kStartDeadline{60000};
-constexpr milliseconds kStopDeadline{60000};
 // Templates not used for so long are dropped when a data directory goes back to the pool; and
 // beyond so many, the ones not used for longest.
 constexpr auto kTemplateAge = std::chrono::hours(24 * 14);
 constexpr std::size_t kTemplates = 24;
-
-pid_t PostmasterOf(const fs::path& data) {
-  std::ifstream file(data / "postmaster.pid");
-  pid_t pid = 0;
-  if (!(file >> pid) || pid <= 1 || !ProcessLives(pid)) return 0;
-  // The pid may be another process's since; a postmaster's working folder is its data directory.
-  std::error_code failed;
-  const fs::path works_in = fs::read_symlink("/proc/" + std::to_string(pid) + "/cwd", failed);
-  return !failed && works_in == fs::weakly_canonical(data) ? pid : 0;
-}
-
-// A server that was killed leaves its file, and "ready" in it.
-bool Ready(const fs::path& data) {
-  if (PostmasterOf(data) == 0) return false;
-  std::ifstream file(data / "postmaster.pid");
-  std::string line;
-  for (int i = 0; i < 8; ++i) {
-    if (!std::getline(file, line)) return false;
-  }
-  return line.rfind("ready", 0) == 0;
-}
-
-bool WaitUntilGone(pid_t pid, milliseconds deadline) {
-  const auto started = SteadyClock::now();
-  while (ProcessLives(pid)) {
-    if (SteadyClock::now() - started > deadline) return false;
-    std::this_thread::sleep_for(milliseconds(3));
-  }
-  return true;
-}
 
 std::string NotTemplate(const std::string& key) {
   return "ALTER DATABASE " + db::QuoteIdentifier(kTemplatePrefix + key.substr(0, 40)) +
@@ -105,7 +70,8 @@ Cluster::Cluster(const db::Binaries& binaries, DataIn where, const fs::path& par
     : binaries_(binaries),
       user_(ServerUser()),
       where_(where),
-      folder_("pg", options.run_id, user_, parent) {}
+      folder_("pg", options.run_id, user_, parent),
+      process_(binaries, folder_.path(), user_) {}
 
 std::shared_ptr<Cluster> Cluster::Start(const db::Binaries& binaries, const std::string& key,
                                         bool own, DataIn where, const ProvisionOptions& options) {
@@ -115,23 +81,12 @@ std::shared_ptr<Cluster> Cluster::Start(const db::Binaries& binaries, const std:
       TakeData(binaries, key, !own, where, cluster->folder_.path() / "data", cluster->user_);
   cluster->contents_ = cluster->taken_.contents;
   if (!cluster->contents_.roles.empty()) cluster->roles_of_[key] = cluster->contents_.roles;
-  std::string conf;
-  const auto set = [&](const char* name, const std::string& value) {
-    conf += std::string(name) + " = '" + value + "'\n";
-  };
-  set("listen_addresses", "");
-  set("unix_socket_directories", cluster->folder_.path().string());
-  set("unix_socket_permissions", "0700");
-  set("max_connections", "200");
-  set("fsync", "off");
-  set("full_page_writes", "off");
-  set("synchronous_commit", "on");
+  std::map<std::string, std::string> settings = {{"max_connections", "200"},
+                                                 {"synchronous_commit", "on"}};
   // A checkpoint in the middle of a load measures the disk, not SQL.
-  set("max_wal_size", where == DataIn::kMemory ? kWalInMemory : "4GB");
-  if (where == DataIn::kMemory) set("min_wal_size", "32MB");
-  set("lc_messages", "C");
-  set("cluster_name", "understudy");
-  WriteFileWhole(cluster->folder_.path() / "data" / "understudy.conf", conf);
+  settings["max_wal_size"] = where == DataIn::kMemory ? kWalInMemory : "4GB";
+  if (where == DataIn::kMemory) settings["min_wal_size"] = "32MB";
+  cluster->process_.Configure(settings);
   cluster->Launch(options.stop);
   return cluster;
 }
@@ -142,7 +97,7 @@ std::shared_ptr<Cluster> Cluster::For(const db::Binaries& binaries, const std::s
   const std::lock_guard lock(clusters.mutex);
   auto& all = clusters.of[{binaries.major, where}];
   std::erase_if(all, [](const auto& cluster) {
-    return cluster->Postmaster() == 0 || cluster->Spoiled();  // 0: somebody killed it
+    return cluster->process_.Postmaster() == 0 || cluster->Spoiled();  // 0: somebody killed it
   });
   const std::string scenario = options.run_id + "/" + options.scenario;
   std::shared_ptr<Cluster> found;
@@ -193,14 +148,14 @@ Cluster::~Cluster() {
   if (!up_) return;
   if (where_ == DataIn::kMemory && !changed_) {
     janitor_.Forget();
-    End(SIGQUIT);  // the original of its data lies in the cache
+    process_.End(SIGQUIT);  // the original of its data lies in the cache
     TouchData(taken_, contents_);
     return;
   }
   janitor_.Wait();
   const bool tidy = Tidy();
-  End(tidy ? SIGINT : SIGQUIT);
-  if (!tidy || contents_.templates.empty() || Postmaster() != 0) return;
+  process_.End(tidy ? SIGINT : SIGQUIT);
+  if (!tidy || contents_.templates.empty() || process_.Postmaster() != 0) return;
   const fs::path data = folder_.path() / "data";
   std::error_code ignored;
   if (fs::exists(data / "postmaster.pid", ignored)) return;  // it did not end properly
@@ -216,71 +171,8 @@ Cluster::~Cluster() {
 }
 
 void Cluster::Launch(const std::function<bool()>& stop) {
-  const fs::path data = folder_.path() / "data";
-  Command command;
-  command.user = user_;
-  command.folder = folder_.path();
-  command.environment["LC_ALL"] = "C";
-  command.unset = {"PGDATA", "PGPORT", "PGOPTIONS"};
-  // pg_ctl detaches the server from us; waiting is ours, because its own goes by 0.1 s.
-  command.argv = {(binaries_.folder / "pg_ctl").string(),
-                  "-D",
-                  data.string(),
-                  "-W",
-                  "-s",
-                  "-l",
-                  (data / "log").string(),
-                  "start"};
-  const auto fail = [&](const std::string& why) {
-    throw Error(ErrorKind::kEnvironment,
-                "the throwaway PostgreSQL " + binaries_.version + " did not start: " + why +
-                    "; see `understudy doctor`",
-                why.find("No space left") != std::string::npos ? "ENOSPC" : "");
-  };
-  const Outcome outcome = RunCommand(command);
-  if (!outcome.ok()) fail(outcome.err + LogTail());
-  up_ = true;
-  const auto started = SteadyClock::now();
-  while (!Ready(data)) {
-    const auto waited = SteadyClock::now() - started;
-    // Its file is there some milliseconds after the start.
-    if (waited > milliseconds(1000) && PostmasterOf(data) == 0) fail(LogTail());
-    if (stop && stop()) throw Error(ErrorKind::kCancelled, "stopped while a server started");
-    if (waited > kStartDeadline) fail("no answer within 60 s. " + LogTail());
-    std::this_thread::sleep_for(milliseconds(3));
-  }
-}
-
-pid_t Cluster::Postmaster() const { return PostmasterOf(folder_.path() / "data"); }
-
-void Cluster::End(int signal) const {
-  const pid_t pid = Postmaster();
-  if (pid == 0) return;
-  const std::vector<pid_t> backends = Descendants(pid);
-  ::kill(pid, signal);
-  // A power cut spares nobody; without this, busy backends would finish their statement.
-  if (signal == SIGKILL) {
-    for (const pid_t backend : backends) ::kill(backend, SIGKILL);
-  }
-  if (!WaitUntilGone(pid, kStopDeadline)) {
-    ::kill(pid, SIGKILL);
-    for (const pid_t backend : Descendants(pid)) ::kill(backend, SIGKILL);
-    WaitUntilGone(pid, milliseconds(5000));
-  }
-  for (const pid_t backend : backends) WaitUntilGone(backend, milliseconds(5000));
-}
-
-// A start believes in a server whose pid still exists, were it only as a zombie that the machine's
-// first process is slow to bury.
-void Cluster::WaitUntilBuried(pid_t pid) const {
-  const auto dead_since = SteadyClock::now();
-  while (::kill(pid, 0) == 0 && SteadyClock::now() - dead_since < milliseconds(1000)) {
-    std::this_thread::sleep_for(milliseconds(3));
-  }
-  if (::kill(pid, 0) != 0) return;
-  std::error_code ignored;
-  fs::remove(folder_.path() / "data" / "postmaster.pid", ignored);
-  fs::remove(folder_.path() / ".s.PGSQL.5432.lock", ignored);
+  up_ = true;  // it may run even where the start fails
+  process_.Start(stop);
 }
 
 void Cluster::Restart(const std::string& how) {
@@ -288,18 +180,13 @@ void Cluster::Restart(const std::string& how) {
     throw Error(ErrorKind::kInvalidSpec,
                 "unknown way to restart: '" + how + "'; allowed: fast, immediate, kill");
   }
-  const pid_t pid = Postmaster();
-  End(how == "fast" ? SIGINT : how == "immediate" ? SIGQUIT : SIGKILL);
-  if (pid != 0) WaitUntilBuried(pid);
+  const pid_t pid = process_.Postmaster();
+  process_.End(how == "fast" ? SIGINT : how == "immediate" ? SIGQUIT : SIGKILL);
+  if (pid != 0) process_.WaitUntilBuried(pid);
   Launch({});
 }
 
-db::Endpoint Cluster::Maintenance() const {
-  return db::Endpoint::Postgres({{"host", folder_.path().string()},
-                                 {"port", "5432"},
-                                 {"user", "postgres"},
-                                 {"dbname", "postgres"}});
-}
+db::Endpoint Cluster::Maintenance() const { return process_.Maintenance(); }
 
 std::string Cluster::HowToConnect(const std::string& database) const {
   return (binaries_.folder / "psql").string() + " 'host=" + folder_.path().string() +
@@ -451,27 +338,6 @@ bool Cluster::Tidy() noexcept {
   } catch (const std::exception&) {
     return false;
   }
-}
-
-std::string Cluster::LogTail() const {
-  std::ifstream file(folder_.path() / "data" / "log");
-  std::ostringstream text;
-  text << file.rdbuf();
-  std::string all = text.str();
-  if (all.size() > 1500) all.erase(0, all.size() - 1500);
-  while (!all.empty() && all.back() == '\n') all.pop_back();
-  return all.empty() ? "it wrote no log" : "its log ends with: " + all;
-}
-
-void EndClusterIn(const fs::path& folder) {
-  const pid_t pid = PostmasterOf(folder / "data");
-  if (pid == 0) return;
-  ::kill(pid, SIGQUIT);
-  if (WaitUntilGone(pid, milliseconds(10000))) return;
-  const std::vector<pid_t> backends = Descendants(pid);
-  ::kill(pid, SIGKILL);
-  for (const pid_t backend : backends) ::kill(backend, SIGKILL);
-  WaitUntilGone(pid, milliseconds(5000));
 }
 
 }  // namespace understudy::harness

@@ -10,6 +10,7 @@
 
 #include "engine/base/owner.h"
 #include "engine/db/binaries.h"
+#include "engine/db/local_server.h"
 #include "harness/world/janitor.h"
 #include "harness/world/pool.h"
 #include "harness/world/server.h"
@@ -57,17 +58,14 @@ class Cluster final : public PostgresServer {
   bool Spoiled() const;  // nobody uses it, and nobody else may
   bool Take(const std::string& scenario, const std::string& key);
   void Launch(const std::function<bool()>& stop);
-  pid_t Postmaster() const;  // 0 when it does not run
-  void End(int signal) const;
-  void WaitUntilBuried(pid_t pid) const;
   bool Tidy() noexcept;
   void DropRoles(db::Session& session) const;
-  std::string LogTail() const;
 
   db::Binaries binaries_;
   std::string user_;
   DataIn where_;
   OwnedFolder folder_;
+  db::ServerProcess process_;
   TakenData taken_;
   mutable std::mutex mutex_;  // all that follows but up_
   Contents contents_;
@@ -82,8 +80,5 @@ class Cluster final : public PostgresServer {
   bool up_ = false;
   Janitor janitor_;  // last: its chores use the rest
 };
-
-// Ends a cluster whose data lies in `folder`, if it runs. For what killed runs left.
-void EndClusterIn(const std::filesystem::path& folder);
 
 }  // namespace understudy::harness

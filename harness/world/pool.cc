@@ -16,6 +16,7 @@
 #include "engine/base/memory.h"
 #include "engine/base/owner.h"
 #include "engine/base/process.h"
+#include "engine/db/local_server.h"
 
 namespace understudy::harness {
 namespace fs = std::filesystem;
@@ -137,16 +138,10 @@ fs::path Base(const db::Binaries& binaries, const std::string& user) {
   fs::remove_all(base, ignored);
   // initdb's user cannot reach our cache; it works in a folder of its own.
   const OwnedFolder scratch("init", "", user, MemoryFolder().value_or(""));
-  const fs::path data = scratch.path() / "data";
-  Run({(binaries.folder / "initdb").string(), "--no-sync", "-A", "trust", "-U", "postgres", "-E",
-       "UTF8", "--locale", "C.UTF-8", "-D", data.string()},
-      user, scratch.path());
-  // What a start adds stands in a file of its own.
-  Run({"sh", "-c", "echo \"include_if_exists = 'understudy.conf'\" >> data/postgresql.conf"}, user,
-      scratch.path());
+  db::InitData(binaries, user, scratch.path());
   const fs::path partial = folder / Unique("partial-");
   fs::create_directories(partial);
-  Move(data, partial / "data");
+  Move(scratch.path() / "data", partial / "data");
   WriteFileWhole(partial / "boot", ThisBoot());
   fs::rename(partial, base);
   return base / "data";
