@@ -157,7 +157,12 @@ core::Plan TableSwap::MakePlan() {
   if (settings_.from_source) {
     fresh = db::Connect(spec_.Endpoint("source"),
                         {.application_name = "understudy-engine plan", .read_only = true});
-  } else {
+  }
+  if (const ScratchPlace place = FindScratchPlace(*session, fresh ? *fresh : *session, spec_.id);
+      !place.refused.empty()) {
+    plan.refused.push_back({"the role that migrates", place.refused});
+  }
+  if (!settings_.from_source) {
     CheckPrivileges(*session, ListMovables(*session, settings_.schemas), settings_, plan);
     if (!plan.can_run()) return plan;
     plan.steps.clear();
@@ -314,8 +319,7 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
                               "\"columns\" names it, and the new schema has no such table"});
     }
   }
-  add("prepare", "make the database " + Scratch::NameFor(spec_.id) +
-                     " on the target's server with the new schema, to be dropped at the end");
+  add("prepare", "make " + FindScratchPlace(session, fresh, spec_.id).text);
   for (const LabelToAdd& label : decision.labels) add("prepare", label.sql);
   std::vector<std::string> captured;
   std::int64_t bytes = 0;

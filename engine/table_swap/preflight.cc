@@ -83,7 +83,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
                      const Settings& settings, core::Plan& plan) {
   const db::Row role = session
                            .Query(
-                               "SELECT quote_ident(current_user), rolsuper, rolcreatedb, "
+                               "SELECT quote_ident(current_user), rolsuper, "
                                "has_database_privilege(current_database(), 'CREATE'), "
                                "quote_ident(current_database()), rolbypassrls, "
                                "pg_has_role('pg_monitor', 'MEMBER') FROM pg_roles "
@@ -101,8 +101,9 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
   core::PlanStep needs;
   needs.phase = "plan";
   needs.what =
-      "the role that does it needs no superuser: CREATEDB; GRANT CREATE ON DATABASE " +
-      role[4].text + (owners.empty() ? "" : "; GRANT " + owners) +
+      "the role that does it needs no superuser: CREATEDB (or the server programs of the target's "
+      "major on this machine); GRANT CREATE ON DATABASE " +
+      role[3].text + (owners.empty() ? "" : "; GRANT " + owners) +
       " (the owners of the tables); GRANT pg_monitor (to see old snapshots); CREATE on the "
       "schemas; on the source SELECT";
   plan.steps.push_back(std::move(needs));
@@ -111,11 +112,8 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
     plan.refused.push_back({"role " + name, what + ": " + grant});
   };
   if (!role[2].AsBool()) {
-    refuse("it may not make the scratch database", "ALTER ROLE " + name + " CREATEDB");
-  }
-  if (!role[3].AsBool()) {
     refuse("it may not make schemas here",
-           "GRANT CREATE ON DATABASE " + role[4].text + " TO " + name);
+           "GRANT CREATE ON DATABASE " + role[3].text + " TO " + name);
   }
   for (const std::string& schema : settings.schemas) {
     const auto may = session.MaybeScalar(
@@ -137,7 +135,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
            .rows) {
     refuse("it does not own " + row[1].text, "GRANT " + row[0].text + " TO " + name);
   }
-  if (!role[5].AsBool()) {
+  if (!role[4].AsBool()) {
     for (const db::Row& row : session
                                   .Query("SELECT c.oid::regclass::text FROM pg_class c WHERE c.oid "
                                          "= ANY ($1::oid[]) AND c.relrowsecurity "
@@ -148,7 +146,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
              "ALTER ROLE " + name + " BYPASSRLS");
     }
   }
-  if (!role[6].AsBool()) {
+  if (!role[5].AsBool()) {
     plan.warnings.push_back(
         "the role " + name +
         " does not see other sessions' snapshots, so that sessions which would see empty tables "

@@ -84,9 +84,8 @@ void FillOids(const std::vector<Movable>& old_objects, const std::vector<Movable
 }  // namespace
 
 // The scratch, the set, and the shadow's tables without rows: committed with the manifest.
-void TableSwap::Build(db::Session& session) {
+void TableSwap::Build(db::Session& session, Scratch& scratch) {
   const ShadowRequest request = Request();
-  Scratch scratch(context_, request);
   scratch.Make();
   SetDecision decision;
   {
@@ -123,6 +122,32 @@ void TableSwap::Build(db::Session& session) {
   manifest.Save(journal);
   context_.At("prepare.schema_built");
   transaction.Commit();
+}
+
+// A scratch on this machine went with the process that made it: the same is made once more.
+void TableSwap::RemakeScratch(db::Session& session, const Manifest& manifest, Scratch& scratch) {
+  scratch.Make();
+  SetDecision decision;
+  {
+    const auto fresh = db::Connect(scratch.endpoint(), {.application_name = "understudy-engine"});
+    decision = DecideSet(*fresh, session, settings_);
+  }
+  const auto relations = [](const std::vector<Movable>& objects) {
+    std::set<std::string> names;
+    for (const Movable& object : objects) {
+      if (object.kind == "TABLE" || object.kind == "VIEW" || object.kind == "SEQUENCE") {
+        names.insert(object.kind + " " + object.name);
+      }
+    }
+    return names;
+  };
+  if (relations(decision.moved) != relations(manifest.new_objects)) {
+    throw Error(ErrorKind::kConflict,
+                "the new schema is not the one that the shadow was begun with: take it back with "
+                "understudy migrate reset, then run prepare",
+                "changed");
+  }
+  scratch.MoveSet(decision);
 }
 
 void TableSwap::InstallCapture(db::Session& session) {
@@ -260,14 +285,15 @@ void TableSwap::Prepare() {
     RemoveAll(false, true);
     known = Read(journal);
   }
-  if (!known.manifest) Build(*session);
+  const ShadowRequest request = Request();
+  Scratch scratch(context_, request);
+  if (!known.manifest) Build(*session, scratch);
   InstallCapture(*session);
   known = Read(journal);
   if (!known.manifest->copied) CopyAll(*session);
   known = Read(journal);
   if (!known.manifest->complete) {
-    const ShadowRequest request = Request();
-    const Scratch scratch(context_, request);
+    if (!scratch.Exists()) RemakeScratch(*session, *known.manifest, scratch);
     BuildPostData(context_, scratch, request);
     if (settings_.drop_orphans) LeaveOutOrphans(*session);
     context_.At("prepare.post_data_built");
@@ -288,8 +314,7 @@ void TableSwap::Prepare() {
     }
     exchange.MakeAlike(*session);
   }
-  const ShadowRequest request = Request();
-  Scratch(context_, request).Drop();
+  scratch.Drop();
   RemoveEarlierBackups(*session, *known.manifest);
   WriteRemovalFile(*known.manifest);
 }

@@ -175,9 +175,9 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
   }
   for (const ShadowRequest& request : {Request(), RequestOfPlan()}) {
     Scratch scratch(context_, request);
-    if (!scratch.Exists()) continue;
-    lines.push_back((dry_run ? "would drop" : "dropped") + std::string(" database ") +
-                    Scratch::NameFor(request.migration_id));
+    for (const std::string& left : scratch.Leftovers()) {
+      lines.push_back((dry_run ? "would drop " : "dropped ") + left);
+    }
     if (!dry_run) scratch.Drop();
   }
   if (!dry_run && journal.Load()) {

@@ -1,5 +1,7 @@
 #include "engine/table_swap/scratch.h"
 
+#include <locale.h>
+
 #include <algorithm>
 #include <regex>
 #include <set>
@@ -10,6 +12,7 @@
 #include "engine/base/file.h"
 #include "engine/base/owner.h"
 #include "engine/capture/postgres.h"
+#include "engine/db/binaries.h"
 #include "engine/db/client_tools.h"
 #include "engine/db/identifier.h"
 #include "engine/db/script.h"
@@ -22,6 +25,7 @@ namespace {
 // pg_dump waits so long for a lock on the source; a longer wait would queue its users behind it.
 constexpr const char* kLockWait = "--lock-wait-timeout=5000";
 constexpr std::size_t kErrorLinesShown = 12;
+constexpr const char* kLocalKind = "scratch";
 // Each takes several places in the server's lock table until its transaction's end.
 constexpr std::size_t kMovedTogether = 50;
 
@@ -154,7 +158,10 @@ std::vector<std::string> CaptureTriggers(db::Session& source) {
                   "WHERE NOT t.tgisinternal AND f.nspname = $1",
                   {db::Value::Text(capture::kSchema)})
            .rows) {
-    entries.push_back("TRIGGER " + row[0].text + " " + row[1].text + " " + row[2].text);
+    std::string entry = "TRIGGER " + row[0].text + " " + row[1].text + " " + row[2].text;
+    std::ranges::replace_if(
+        entry, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+    entries.push_back(std::move(entry));
   }
   return entries;
 }
@@ -195,28 +202,151 @@ std::string CreateSql(db::Session& target, const std::string& name) {
   return sql;
 }
 
+// The C library's locale of that name; the server looks for it in the same way.
+bool HasLocale(const std::string& name) {
+  const locale_t found = ::newlocale(LC_ALL_MASK, name.c_str(), locale_t{});
+  if (found == locale_t{}) return false;
+  ::freelocale(found);
+  return true;
+}
+
+// Extensions of `origin` that `target`'s role may not create in a database of its own.
+bool NeedsSuperuser(db::Session& target, const std::vector<std::string>& extensions) {
+  if (target.Scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").AsBool()) {
+    return false;
+  }
+  const std::string trusted = target.Server().major() >= 13 ? "trusted" : "false";
+  return target
+      .Scalar(
+          "SELECT EXISTS (SELECT FROM pg_available_extension_versions WHERE name = ANY "
+          "($1::text[]) AND name <> 'plpgsql' AND superuser AND NOT " +
+              trusted + ")",
+          {db::TextArray(extensions)})
+      .AsBool();
+}
+
+// Why no server of this machine can hold the schema of `origin` as `target` would; "" = one can.
+std::string WhyNotHere(db::Session& target, db::Session& origin,
+                       const std::vector<std::string>& extensions) {
+  const std::string major = std::to_string(target.Server().major());
+  const auto server = db::FindServer(target.Server().major());
+  if (!server) {
+    return "this machine has no server programs of PostgreSQL " + major +
+           " (the package postgresql-" + major + ")";
+  }
+  try {
+    ServerUser();
+  } catch (const Error& error) {
+    return error.message();
+  }
+  for (const std::string& extension : extensions) {
+    if (!db::HasExtension(*server, extension)) {
+      return "the extension " + extension +
+             " is not installed on this machine (a package "
+             "postgresql-" +
+             major + "-…)";
+    }
+  }
+  std::set<std::string> locales;
+  for (const db::Row& row :
+       target
+           .Query("SELECT datcollate, datctype FROM pg_database WHERE datname = "
+                  "current_database()")
+           .rows) {
+    locales.insert(row[0].text);
+    locales.insert(row[1].text);
+  }
+  // Those of columns, indexes and types, and the user's own.
+  for (const db::Row& row : origin
+                                .Query(R"(
+SELECT DISTINCT l FROM pg_collation c CROSS JOIN LATERAL (VALUES (c.collcollate), (c.collctype)) v(l)
+WHERE c.collprovider = 'c' AND (c.oid >= 16384 OR c.oid IN (
+  SELECT a.attcollation FROM pg_attribute a WHERE a.attrelid >= 16384
+  UNION SELECT t.typcollation FROM pg_type t WHERE t.oid >= 16384
+  UNION SELECT unnest(i.indcollation::oid[]) FROM pg_index i WHERE i.indexrelid >= 16384)))")
+                                .rows) {
+    locales.insert(row[0].text);
+  }
+  for (const std::string& locale : locales) {
+    if (!HasLocale(locale)) {
+      return "the locale " + locale + " is not on this machine (locale-gen " + locale + ")";
+    }
+  }
+  return "";
+}
+
 }  // namespace
+
+ScratchPlace FindScratchPlace(db::Session& target, db::Session& origin,
+                              const std::string& migration_id) {
+  std::vector<std::string> extensions;
+  for (const db::Row& row : origin.Query("SELECT extname FROM pg_extension ORDER BY 1").rows) {
+    extensions.push_back(row[0].text);
+  }
+  const db::Row role = target
+                           .Query(
+                               "SELECT rolsuper OR rolcreatedb, quote_ident(current_user) FROM "
+                               "pg_roles WHERE rolname = current_user")
+                           .rows.at(0);
+  const bool may = role[0].AsBool();
+  ScratchPlace place;
+  place.text = "the database " + Scratch::NameFor(migration_id) +
+               " on the target's server with the new schema, to be dropped at the end";
+  if (may && !NeedsSuperuser(target, extensions)) return place;
+  const std::string why = WhyNotHere(target, origin, extensions);
+  if (!why.empty()) {
+    if (may) return place;  // the server says what it does not allow
+    place.refused =
+        "it may not make the scratch database for the new schema on the target's server, and none "
+        "can be made on this machine: " +
+        why + ": ALTER ROLE " + role[1].text + " CREATEDB";
+    return place;
+  }
+  place.on_target = false;
+  place.text = "a throwaway PostgreSQL " + db::FindServer(target.Server().major())->version +
+               " on this machine (a unix socket in a temporary folder) with the new schema, to be "
+               "removed at the end: the role " +
+               role[1].text +
+               (may ? " may not create the schema's extensions in a database of its own"
+                    : " has no CREATEDB on the target's server");
+  return place;
+}
 
 Scratch::Scratch(const core::Context& context, const ShadowRequest& request)
     : context_(context),
       request_(request),
       endpoint_(request.target.WithDatabase(NameFor(request.migration_id))) {}
 
+Scratch::~Scratch() = default;
+
 std::string Scratch::NameFor(const std::string& migration_id) {
   return "understudy_scratch_" + Sha256Hex(migration_id).substr(0, 12);
 }
 
 bool Scratch::Exists() const {
+  if (local_) return true;
   return db::Connect(request_.target)
       ->Scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)",
                {db::Value::Text(NameFor(request_.migration_id))})
       .AsBool();
 }
 
+std::vector<std::string> Scratch::Leftovers() const {
+  std::vector<std::string> all;
+  if (Exists()) all.push_back("database " + NameFor(request_.migration_id));
+  for (const fs::path& folder : db::DeadLocalServers(kLocalKind, request_.migration_id)) {
+    all.push_back("the throwaway server in " + folder.string());
+  }
+  return all;
+}
+
 void Scratch::Drop() {
+  local_.reset();
+  db::RemoveDeadLocalServers(kLocalKind, request_.migration_id);
+  endpoint_ = request_.target.WithDatabase(NameFor(request_.migration_id));
+  if (!Exists()) return;
   const auto session = db::Connect(request_.target);
   const std::string name = NameFor(request_.migration_id);
-  if (!Exists()) return;
   if (session->Server().major() >= 13) {
     session->Execute("DROP DATABASE IF EXISTS " + db::QuoteIdentifier(name) + " WITH (FORCE)");
     return;
@@ -229,22 +359,52 @@ void Scratch::Drop() {
 void Scratch::Make() {
   Drop();
   const auto target = db::Connect(request_.target);
-  const std::string name = NameFor(request_.migration_id);
-  try {
-    target->Execute(CreateSql(*target, name));
-  } catch (const Error& error) {
-    if (error.code() != "42501") throw;
-    throw Error(ErrorKind::kConstraint,
-                "the new schema is made in a scratch database beside the target, and this role may "
-                "not make one: ALTER ROLE … CREATEDB, then run this again (" +
-                    std::string(error.what()) + ")",
-                error.code());
+  const db::Endpoint& origin = request_.source ? *request_.source : request_.target;
+  const ScratchPlace place =
+      FindScratchPlace(*target, *db::Connect(origin, {.read_only = true}), request_.migration_id);
+  if (!place.refused.empty()) throw Error(ErrorKind::kConstraint, place.refused, "42501");
+  if (place.on_target) {
+    MakeOnTarget(*target);
+  } else {
+    context_.Log("info", "making " + place.text);
+    MakeLocally(*target);
   }
-  target->Execute("COMMENT ON DATABASE " + db::QuoteIdentifier(name) + " IS " +
-                  db::QuoteLiteral("Scratch of the understudy migration " + request_.migration_id +
-                                   "; removed by: understudy migrate reset"));
-  Fill(request_.source ? *request_.source : request_.target);
+  Fill(origin);
   if (!request_.source) RunFiles();
+}
+
+void Scratch::MakeOnTarget(db::Session& target) {
+  const std::string name = NameFor(request_.migration_id);
+  target.Execute(CreateSql(target, name));
+  target.Execute("COMMENT ON DATABASE " + db::QuoteIdentifier(name) + " IS " +
+                 db::QuoteLiteral("Scratch of the understudy migration " + request_.migration_id +
+                                  "; removed by: understudy migrate reset"));
+}
+
+// The roles of the target that the schema may name are there too; ours is the superuser.
+void Scratch::MakeLocally(db::Session& target) {
+  const auto binaries = db::FindServer(target.Server().major());
+  local_ = std::make_unique<db::LocalServer>(*binaries, kLocalKind, request_.migration_id,
+                                             [this] { return context_.stopped(); });
+  const auto server = db::Connect(local_->Maintenance());
+  const std::string me = target.Scalar("SELECT current_user").text;
+  std::string roles;
+  for (const db::Row& row :
+       target
+           .Query("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> "
+                  "'postgres' ORDER BY 1")
+           .rows) {
+    roles += "CREATE ROLE " + db::QuoteIdentifier(row[0].text) +
+             (row[0].text == me ? " SUPERUSER LOGIN;\n" : ";\n");
+  }
+  if (!roles.empty()) server->Execute(roles);
+  for (const db::Row& row :
+       target.Query("SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_' ORDER BY 1").rows) {
+    local_->MakeTablespace(row[0].text);
+  }
+  const std::string name = NameFor(request_.migration_id);
+  server->Execute(CreateSql(target, name));
+  endpoint_ = local_->Maintenance().WithDatabase(name).WithSetting("user", me);
 }
 
 void Scratch::Fill(const db::Endpoint& from) {
@@ -316,16 +476,22 @@ void Scratch::RunFiles() {
   db::SessionOptions options;
   options.settings = db::Settings::kUsers;
   const auto session = db::Connect(endpoint_, options);
-  // What ALTER DATABASE … SET gives every client of the target, search_path above all.
+  // What ALTER DATABASE … SET and ALTER ROLE … SET give every client of the target, search_path
+  // above all; the narrower ones last.
   const auto target = db::Connect(request_.target);
   const db::Result settings = target->Query(R"(
     SELECT split_part(s, '=', 1), substr(s, strpos(s, '=') + 1)
     FROM pg_db_role_setting r CROSS JOIN unnest(r.setconfig) AS s
-    WHERE r.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    WHERE r.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
       AND r.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user))
-    ORDER BY r.setrole)");
+    ORDER BY r.setrole <> 0, r.setdatabase <> 0)");
   for (const db::Row& row : settings.rows) {
-    session->Query("SELECT pg_catalog.set_config($1, $2, false)", {row[0], row[1]});
+    try {
+      session->Query("SELECT pg_catalog.set_config($1, $2, false)", {row[0], row[1]});
+    } catch (const Error& error) {  // a superuser has set it, or an extension that is not loaded
+      context_.Log(
+          "warn", "the files are applied without the setting " + row[0].text + ": " + error.what());
+    }
   }
   for (const fs::path& file : request_.settings.sql_files) {
     context_.ThrowIfStopped();

@@ -22,6 +22,7 @@
 
 namespace understudy::table_swap {
 
+class Scratch;
 struct SetDecision;
 
 // Entries of the journal beside the manifest's.
@@ -93,7 +94,8 @@ class TableSwap final : public core::Migration {
   std::optional<core::PlanRefusal> OtherUnderWay(db::Session& session);
 
   // prepare.cc
-  void Build(db::Session& session);
+  void Build(db::Session& session, Scratch& scratch);
+  void RemakeScratch(db::Session& session, const Manifest& manifest, Scratch& scratch);
   void InstallCapture(db::Session& session);
   void CopyAll(db::Session& session);
   void LeaveOutOrphans(db::Session& session);
