@@ -548,10 +548,13 @@ void HotCopy::KeepMapping(db::Session& session) const {
   const fs::path file = target_.file().string() + ".id-mapping.jsonl";
   std::ofstream out(file, std::ios::trunc);
   session.ForEachRow(
-      "SELECT table_name, old_id, new_id FROM main._id_mapping ORDER BY table_name, old_id", {},
-      [&](const db::Row& row) {
+      "SELECT table_name, old_id, new_id, typeof(old_id) FROM main._id_mapping ORDER BY "
+      "table_name, "
+      "old_id",
+      {}, [&](const db::Row& row) {
         out << ToLine({{"table_name", row[0].text},
                        {"old_id", row[1].ToJson()},
+                       {"old_storage", row[3].text},
                        {"new_id", row[2].ToJson()}})
             << "\n";
       });

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "engine/base/digest.h"
 #include "engine/db/identifier.h"
 #include "engine/db/script.h"
 #include "harness/run/comparisons.h"
@@ -91,14 +92,27 @@ std::map<std::string, std::string> TablesOf(db::Session& session, const std::str
   return tables;
 }
 
+// The new key of `table` that the kept mapping gives for the old one in `value`. Bytes, text and
+// numbers of one look are different keys; but a reference may hold a number as text, or text as a
+// number, where the two columns are declared so.
+std::string MappedTo(const std::string& table, const std::string& value) {
+  const std::string found =
+      "(SELECT m.new FROM temp.mapping m WHERE m.tab = " + QuoteLiteral(table) + " AND m.old = ";
+  const std::string type = "typeof(" + value + ")";
+  const std::string text = "CAST(" + value + " AS TEXT)";
+  return "coalesce(" + found + "CASE " + type + " WHEN 'blob' THEN hex(" + value + ") ELSE " +
+         text + " END AND m.storage = " + type + "), " + found + text +
+         " AND m.storage <> 'blob' AND " + type + " <> 'blob'))";
+}
+
 // The mapped key of an old row whose new table assigns keys of its own.
 std::string AssignedKey(const std::string& table, const std::vector<ReadColumn>& old_columns) {
   std::map<int, std::string> key;
   for (const ReadColumn& column : old_columns) {
     if (column.key > 0) key[column.key] = "o." + QuoteIdentifier(column.name);
   }
-  std::string id = "CAST(o.rowid AS TEXT)";
-  if (key.size() == 1) id = "CAST(" + key.begin()->second + " AS TEXT)";
+  std::string id = "o.rowid";
+  if (key.size() == 1) id = key.begin()->second;
   if (key.size() > 1) {  // as in the log: each value as its storage class and hex
     id.clear();
     for (const auto& [place, value] : key) {
@@ -107,8 +121,7 @@ std::string AssignedKey(const std::string& table, const std::vector<ReadColumn>&
              ") WHEN 'real' THEN printf('%!.17g', " + value + ") ELSE " + value + " END)");
     }
   }
-  return "(SELECT m.new FROM temp.mapping m WHERE m.tab = " + QuoteLiteral(table) +
-         " AND m.old = " + id + ")";
+  return MappedTo(table, "(" + id + ")");
 }
 
 }  // namespace
@@ -159,7 +172,8 @@ std::filesystem::path HotCopied::Fresh(const std::string& name) {
 
 void HotCopied::ReadMapping(const HotCopy& copy, Work& work) {
   work.session->Execute(
-      "CREATE TEMP TABLE mapping(tab TEXT COLLATE NOCASE, old TEXT, new INTEGER);"
+      "CREATE TEMP TABLE mapping(tab TEXT COLLATE NOCASE, old TEXT, storage TEXT, value, "
+      "new INTEGER);"
       "CREATE INDEX temp.mapping_by_old ON mapping(tab, old);"
       "CREATE INDEX temp.mapping_by_new ON mapping(tab, new)");
   // The strategy keeps it beside the new file before the cutover drops it.
@@ -173,9 +187,19 @@ void HotCopied::ReadMapping(const HotCopy& copy, Work& work) {
     const auto text = [&](const char* key) {
       return row.at(key).is_string() ? row.at(key).get<std::string>() : row.at(key).dump();
     };
-    work.session->QueryPrepared("INSERT INTO temp.mapping VALUES (?1, ?2, ?3)",
-                                {Value::Text(text("table_name")), Value::Text(text("old_id")),
-                                 Value::Text(text("new_id"))});
+    const std::string storage = TextAt(row, "old_storage");
+    std::string old = text("old_id");
+    Value value = Value::Text(old);
+    if (storage == "integer") value = Value::Integer(std::stoll(old));
+    if (storage == "real") value = Value::Real(std::stod(old));
+    if (storage == "blob") {  // \x and hex
+      value = Value::Blob(FromHex(old.substr(2)));
+      for (char& c : old) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+      old.erase(0, 2);
+    }
+    work.session->QueryPrepared("INSERT INTO temp.mapping VALUES (?1, ?2, ?3, ?4, ?5)",
+                                {Value::Text(text("table_name")), Value::Text(old),
+                                 Value::Text(storage), value, Value::Text(text("new_id"))});
   }
   transaction.Commit();
 }
@@ -292,9 +316,7 @@ void HotCopied::Read(const HotCopy& copy, const db::Endpoint& old, Work& work) {
       column.keys_of = keys_of(table, column.column.name, {});
       if (column.keys_of.empty()) continue;
       const bool made = work.OfNew(column.keys_of)->assigned;
-      const std::string found =
-          "(SELECT m.new FROM temp.mapping m WHERE m.tab = " + QuoteLiteral(column.keys_of) +
-          " AND m.old = CAST(" + column.expression + " AS TEXT))";
+      const std::string found = MappedTo(column.keys_of, column.expression);
       column.expression = made ? found : "coalesce(" + found + ", " + column.expression + ")";
     }
   }
@@ -370,7 +392,7 @@ db::Endpoint HotCopied::Backwards(const HotCopy& copy) {
         if (!Same(one.from, column.name)) continue;
         std::string value = "n." + QuoteIdentifier(one.column.name);
         if (!one.keys_of.empty()) {
-          value = "coalesce((SELECT m.old FROM temp.mapping m WHERE m.tab = " +
+          value = "coalesce((SELECT m.value FROM temp.mapping m WHERE m.tab = " +
                   QuoteLiteral(one.keys_of) + " AND m.new = " + value + "), " + value + ")";
         }
         made += (made.empty() ? "" : ", ") + QuoteIdentifier(column.name) + " " +
