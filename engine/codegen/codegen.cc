@@ -36,6 +36,7 @@ struct Relation {
   std::string type;
   std::vector<Field> fields;
   std::string rowid_alias;  // the column that SQLite assigns; "" = none
+  std::string rowid;        // a name that reaches the rowid, quoted; "" = none
   bool is_view = false;
 
   const Field& Find(const std::string& column, const std::string& where) const {
@@ -129,6 +130,7 @@ Relation Describe(const SqliteTable& table) {
   relation.quoted = Quote(table.name);
   relation.type = Annotated(table.annotations, table.name);
   relation.rowid_alias = table.RowidAlias();
+  relation.rowid = relation.rowid_alias.empty() ? table.RowidName() : Quote(relation.rowid_alias);
   for (const SqliteColumn& column : table.columns) {
     const bool nullable = !column.not_null && column.name != relation.rowid_alias;
     relation.fields.push_back(MakeField(column, nullable));
@@ -382,9 +384,23 @@ class Writer {
         "  const auto select = [&] {{\n"
         "    txn.ForEach(\n        {2},\n"
         "        [&](sqlite3_stmt* s) {{ found = {0}::Read(s); }}{3});\n  }};\n"
-        "  select();\n  if (!found) {{\n    Insert{0}(txn, row);\n    select();\n  }}\n"
-        "  return found.value();\n}}\n\n",
+        "  select();\n  if (found) return *found;\n",
         r_.type, By(by), Literal(sql), Arguments(by, "row."));
+    // Not by the same values again: what was left out has its default now.
+    InsertBody("INSERT INTO");
+    if (r_.rowid.empty()) {
+      out_ += fmt::format(
+          "  insert.RunReturning(txn, {}, [&](sqlite3_stmt* s) {{ found = {}::Read(s); }});\n",
+          Literal(ColumnList(r_)), r_.type);
+    } else {
+      out_ += fmt::format(
+          "  insert.Run(txn);\n  txn.ForEach(\n      {},\n"
+          "      [&](sqlite3_stmt* s) {{ found = {}::Read(s); }}, txn.LastInsertRowid());\n",
+          Literal(
+              fmt::format("SELECT {} FROM {} WHERE {} = ?1", ColumnList(r_), r_.quoted, r_.rowid)),
+          r_.type);
+    }
+    out_ += "  return found.value();\n}\n\n";
   }
 
   static std::string WhereIs(const std::vector<const Field*>& fields) {

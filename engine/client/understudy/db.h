@@ -277,13 +277,17 @@ class Txn {
   }
   // The same with a list of values, for statements that are put together at run time.
   int WriteValues(std::string_view sql, const std::vector<Value>& arguments) {
+    WriteValues(sql, arguments, [](sqlite3_stmt*) {});
+    return sqlite3_changes(db_.db_);
+  }
+  template <typename Take>
+  void WriteValues(std::string_view sql, const std::vector<Value>& arguments, Take&& take) {
     AllowWrite();
     sqlite3_stmt* s = db_.Prepare(sql);
     const Resetter resetter{s};
     int at = 0;
     for (const Value& argument : arguments) internal::BindOne(s, ++at, argument);
-    Step(s, [](sqlite3_stmt*) {});
-    return sqlite3_changes(db_.db_);
+    Step(s, std::forward<Take>(take));
   }
   std::int64_t LastInsertRowid() const { return sqlite3_last_insert_rowid(db_.db_); }
 
@@ -418,6 +422,15 @@ class Insert {
   int Run(Txn& txn) const {
     if (columns_.empty()) return txn.WriteValues(head_ + " DEFAULT VALUES", {});
     return txn.WriteValues(head_ + " (" + columns_ + ") VALUES (" + places_ + ")", values_);
+  }
+  // The same, and `take(statement)` gets these columns of the row as it was inserted.
+  template <typename Take>
+  void RunReturning(Txn& txn, std::string_view columns, Take&& take) const {
+    const std::string returning = " RETURNING " + std::string(columns);
+    txn.WriteValues(columns_.empty()
+                        ? head_ + " DEFAULT VALUES" + returning
+                        : head_ + " (" + columns_ + ") VALUES (" + places_ + ")" + returning,
+                    values_, std::forward<Take>(take));
   }
 
  private:

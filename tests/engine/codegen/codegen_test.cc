@@ -64,6 +64,14 @@ CREATE TABLE grades (
   mark REAL NOT NULL,
   PRIMARY KEY (student_id, course)
 ) WITHOUT ROWID;
+CREATE TABLE words (
+  -- @query select-by-or-insert word
+  id INTEGER PRIMARY KEY, word TEXT DEFAULT 'none', n INTEGER NOT NULL DEFAULT 3
+);
+CREATE TABLE codes (
+  -- @query select-by-or-insert code
+  code TEXT NOT NULL DEFAULT 'c', note TEXT DEFAULT 'd', PRIMARY KEY (code)
+) WITHOUT ROWID;
 CREATE VIEW averages AS
   -- @query select-by name
   SELECT s.name AS name, avg(g.mark) AS mark FROM students s JOIN grades g ON g.student_id = s.id
@@ -101,6 +109,9 @@ constexpr const char* kProgram = R"cc(
       MUST(SelectOneStudentById(t, ada)->year == 7);
       MUST(SelectStudentByNameOrInsert(t, {.name = "Ada"}).id == ada);
       MUST(SelectStudentByNameOrInsert(t, {.name = "Dan"}).id == 10);
+      MUST(SelectWordsByWordOrInsert(t, {}).word == "none");
+      MUST(SelectWordsByWordOrInsert(t, {.word = "one"}).n == 3);
+      MUST(SelectCodesByCodeOrInsert(t, {}).note == "d");
       MUST(!SelectAddressOfStudent(t, ada));
       PutAddress(t, {ada, "Lane", std::nullopt, "here", 7});
       PutAddress(t, {ada, "Road", "A", "there", 8});
