@@ -773,6 +773,7 @@ std::vector<std::string> HotCopy::Cleanup(bool dry_run) {
 
 std::vector<std::string> HotCopy::Reset(bool dry_run) {
   mover_.reset();
+  log_session_.reset();
   if (!HasSource() && SourceIsAmbiguous(spec_)) {
     throw Error(ErrorKind::kUnsupported, WhyNoSource(spec_) + "; nothing was changed");
   }
@@ -821,6 +822,11 @@ std::vector<std::string> HotCopy::Reset(bool dry_run) {
   } else if (old) {
     for (const std::string& line : SqliteCapture(*old).Remove(/*refusals_stay=*/false, dry_run)) {
       lines.push_back(verb + " from the old file: " + line);
+    }
+    // SQLite keeps it once a table had AUTOINCREMENT, as the log has, and lets nobody drop it.
+    if (!lines.empty() && HasTable(*old, "sqlite_sequence") &&
+        std::ranges::none_of(catalog::ReadSqliteSchema(*old).tables, &SqliteTable::autoincrement)) {
+      lines.push_back("stays in the old file: an empty table sqlite_sequence, SQLite's own");
     }
     if (!dry_run) held->Commit();
   } else {
