@@ -244,8 +244,14 @@ PhaseOutcome Lifecycle::Guarded(Phase phase, const std::function<PhaseOutcome()>
     record.detail["phase"] = name;
   }
   outcome.state = record.state;
-  if (outcome.next.empty()) {
-    outcome.next = taken_over ? "migrate status" : NextVerb(record, capabilities_);
+  const bool way_back_refused = phase == Phase::kRollback && kind == ErrorKind::kUnsupported;
+  if (outcome.next.empty() && taken_over) {
+    outcome.next = "migrate status";
+  } else if (outcome.next.empty() && way_back_refused) {  // not what would go on
+    outcome.next = "migrate rollback";
+    if (code == "would-lose-writes") outcome.next += " --lose-writes";
+  } else if (outcome.next.empty()) {
+    outcome.next = NextVerb(record, capabilities_);
   }
   Json end = {{"status", "end"},
               {"outcome", OutcomeName(outcome.kind)},

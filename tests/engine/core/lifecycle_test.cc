@@ -385,6 +385,20 @@ TEST_P(LifecycleTest, WhatFailedOnItsWayBackIsNextAgain) {
   EXPECT_EQ(Make()->Cleanup().next, "migrate cleanup");
 }
 
+// Whoever wanted to go back is not told to go on.
+TEST_P(LifecycleTest, AWayBackThatWasRefusedIsNextAgain) {
+  script_.captures = true;
+  Make()->RunThrough(Phase::kVerify);
+  for (const std::string code : {"", "would-lose-writes"}) {
+    script_.during["rollback"] = [&] { throw Error(ErrorKind::kUnsupported, "not so", code); };
+    const PhaseOutcome outcome = Make()->Rollback({});
+    EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kRefused);
+    EXPECT_EQ(outcome.next, code.empty() ? "migrate rollback" : "migrate rollback --lose-writes");
+    EXPECT_EQ(Stored(), State::kVerified);
+    EXPECT_EQ(Make()->GetStatus().next, "migrate cleanup");
+  }
+}
+
 // hard-case 137
 TEST_P(LifecycleTest, AProcessThatWasTakenOverLeavesTheStateToTheNewOwner) {
   Make()->RunThrough(Phase::kPrepare);
