@@ -70,6 +70,27 @@ ORDER BY 1)",
   return all;
 }
 
+// By which a rollback tells rows that were written later: the new tables hold only our rows now,
+// all of them by numbers up to `last_xid`. Whoever was running then, and waits for our locks, may
+// write with an older number: transactions and subtransactions that have one hold a lock on it.
+struct Moment {
+  std::string xid;
+  std::string last_xid;
+  std::string running;  // an array, as text
+};
+
+Moment MomentOfCutover(db::Session& session, const std::string& made_last) {
+  const db::Row row = session
+                          .Query(R"(
+SELECT txid_current(), (SELECT xmin FROM pg_namespace WHERE nspname = $1),
+       (SELECT coalesce(array_agg(transactionid), '{}') FROM pg_locks
+         WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted
+           AND pid IS DISTINCT FROM pg_backend_pid()))",
+                                 {db::Value::Text(made_last)})
+                          .rows.at(0);
+  return {row[0].text, row[1].text, row[2].text};
+}
+
 }  // namespace
 
 void LockBudget::Spent(std::string_view stage) {
@@ -192,18 +213,23 @@ void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
     if (orphans.rows > 0) ThrowOrphans(*one.key, orphans);
     if (!one.enforced) followed.keys.push_back(one.reference);
   }
-  // Of replaced tables, which nobody writes to before they are in service: what a rollback counts
-  // from.
-  rows_of_replaced_ = Json::object();
-  for (const SetTable& table : known.manifest->tables) {
-    if (table.preserved || table.partitioned || table.new_oid == 0) continue;
-    context_.ThrowIfStopped();
-    rows_of_replaced_[std::to_string(table.new_oid)] =
-        session.Scalar("SELECT count(*) FROM ONLY " + known.manifest->Shadow(table.name).Quoted())
-            .AsInteger();
-  }
+  CountRows(session, known);
   followed_ = std::move(followed);
   checked_ = true;
+}
+
+void TableSwap::CountRows(db::Session& session, const Known& known) {
+  rows_.clear();
+  const auto count = [&](catalog::Oid table) {
+    context_.ThrowIfStopped();
+    const auto name = catalog::NameOf(session, table);
+    if (!name) return;
+    rows_[table] = session.Scalar("SELECT count(*) FROM " + name->Quoted()).AsInteger();
+  };
+  for (const capture::CapturedTable& table : known.captured) count(table.mirror);
+  for (const SetTable& table : known.manifest->tables) {
+    if (!table.preserved && !table.partitioned && table.new_oid != 0) count(table.new_oid);
+  }
 }
 
 void TableSwap::CatchUp(db::Session& session, Known& known) {
@@ -268,6 +294,7 @@ void TableSwap::RememberAttempt(db::Session& session, const char* verb) const {
 void TableSwap::DrainLocked(db::Session& session, const Known& known,
                             const std::vector<WaitingReference>& references,
                             const core::CutoverOptions& options,
+                            std::map<catalog::Oid, std::int64_t>& rows,
                             const std::function<void(std::string_view)>& within) {
   std::vector<const capture::CapturedTable*> drained;
   for (const capture::CapturedTable& table : WrittenTo(session, known.captured)) {
@@ -280,6 +307,7 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known,
                   "blocked");
     }
     if (result.entries == 0) continue;
+    rows[table.mirror] += result.inserted - result.deleted;
     drained.push_back(
         &*std::ranges::find(known.captured, table.watched, &capture::CapturedTable::watched));
   }
@@ -379,10 +407,14 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     within("locks");
     exchange.CheckUnchanged(*session);
     within("fingerprint");
-    DrainLocked(*session, known, references, options, within);
+    auto rows = rows_;
+    DrainLocked(*session, known, references, options, rows, within);
+    // In a subtransaction: its number is younger than that of every row that was drained.
+    std::string schemas = "SAVEPOINT understudy_mark;";
     for (const SchemaNames& names : known.manifest->schemas) {
-      session->Execute("CREATE SCHEMA " + db::QuoteIdentifier(names.backup));
+      schemas += "CREATE SCHEMA " + db::QuoteIdentifier(names.backup) + ";";
     }
+    session->Execute(schemas + "RELEASE SAVEPOINT understudy_mark");
     exchange.Apply(*session, within);
     if (settings_.reverse) {
       capture::Install(*session, reverse.tables);
@@ -397,8 +429,13 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
       old_triggers.push_back({state.table.schema, state.table.name, state.name, state.rule,
                               std::string(1, state.enabled)});
     }
-    journal.Put(kCutoverEntry, {{"xid", session->Scalar("SELECT txid_current()").text},
-                                {"rows", rows_of_replaced_},
+    const Moment moment = MomentOfCutover(*session, known.manifest->schemas[0].backup);
+    Json counts = Json::object();
+    for (const auto& [table, count] : rows) counts[std::to_string(table)] = count;
+    journal.Put(kCutoverEntry, {{"xid", moment.xid},
+                                {"last_xid", moment.last_xid},
+                                {"running", moment.running},
+                                {"rows", counts},
                                 {"old_triggers", old_triggers},
                                 {"old_keys", reverse.keys},
                                 {"inner_keys", DependentsJson(reverse.inner_keys)},

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <set>
 
 #include "engine/base/error.h"
 #include "engine/table_swap/swap.h"
@@ -9,16 +8,30 @@ namespace understudy::table_swap {
 namespace {
 
 constexpr std::int64_t kSmallBytes = 32 << 20;  // what can be read again under the locks
+// A row's number says "older" or "younger" of half of all numbers; as much again for the rows that
+// were written long before the cutover.
+constexpr std::int64_t kMostTransactions = 1 << 30;
 
 }  // namespace
 
-// The tables of the new side that users have written to since the cutover, with how much. A row
-// that was inserted or updated carries a younger transaction than the cutover's; what is missing
-// among the older ones was deleted or updated.
+// By table, how many rows users have written since the cutover; exact, since until then every row
+// of the new side was ours. A row that was inserted or updated bears another transaction's number,
+// and is missing among the older ones, as one that was deleted. Neither VACUUM nor FREEZE changes
+// the number. A table that was rewritten (ALTER TABLE) counts as written to.
 std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Known& known) const {
   std::vector<std::string> findings;
-  const std::string xid = known.cutover.at("xid").get<std::string>();
-  const Json counts = known.cutover.value("rows", Json::object());
+  const std::int64_t passed =
+      session
+          .Scalar("SELECT txid_snapshot_xmax(txid_current_snapshot()) - $1::bigint",
+                  {db::Value::Text(known.cutover.at("xid").get<std::string>())})
+          .AsInteger();
+  if (passed > kMostTransactions) {
+    findings.push_back(std::to_string(passed) +
+                       " transactions have passed, too many to tell which rows are older");
+    return findings;
+  }
+  const db::Params moment = {db::Value::Text(known.cutover.at("last_xid").get<std::string>()),
+                             db::Value::Text(known.cutover.at("running").get<std::string>())};
   std::set<catalog::Oid> carried;  // with the partitions, whose rows their root's replay brings
   for (const db::Row& row :
        session
@@ -28,41 +41,35 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
            .rows) {
     carried.insert(static_cast<catalog::Oid>(row[0].AsInteger()));
   }
-  for (const SetTable& table : known.manifest->tables) {
-    if (table.partitioned || table.new_oid == 0) continue;
+  for (const auto& [key, count] : known.cutover.at("rows").items()) {
     context_.ThrowIfStopped();
-    if (carried.contains(table.new_oid)) continue;
-    const auto name = catalog::NameOf(session, table.new_oid);
+    const auto table = static_cast<catalog::Oid>(std::stoul(key));
+    if (carried.contains(table)) continue;
+    const auto name = catalog::NameOf(session, table);
     if (!name) {
-      findings.push_back(table.name.Display() + ": the table has been dropped since");
+      const auto was = std::ranges::find(known.manifest->tables, table, &SetTable::new_oid);
+      findings.push_back((was == known.manifest->tables.end() ? "a table" : was->name.Display()) +
+                         ": the table has been dropped since");
       continue;
     }
-    // $1 as 32 bits, as xmin has it; age() counts over the wrap-around.
+    // age() counts over the wrap-around.
     const db::Row row = session
                             .Query(
-                                "SELECT count(*) FILTER (WHERE age(xmin) < age(($1::bigint & "
-                                "4294967295)::text::xid)), count(*) FROM ONLY " +
+                                "SELECT count(*) FILTER (WHERE age(xmin) < age($1::xid) OR xmin = "
+                                "ANY ($2::xid[])), count(*) FROM " +
                                     name->Quoted(),
-                                {db::Value::Text(xid)})
+                                moment)
                             .rows.at(0);
     const std::int64_t younger = row[0].AsInteger();
-    const std::int64_t older = row[1].AsInteger() - younger;
-    // A preserved table had as many rows as the old one, which nobody has written to since; not
-    // where orphans were dropped.
-    const std::string key = std::to_string(table.new_oid);
-    std::int64_t before = older;
-    if (counts.contains(key)) {
-      before = counts.at(key).get<std::int64_t>();
-    } else if (const auto old_name = catalog::NameOf(session, table.old_oid);
-               old_name && table.preserved && !settings_.drop_orphans) {
-      before = session.Scalar("SELECT count(*) FROM ONLY " + old_name->Quoted()).AsInteger();
-    }
-    const std::int64_t gone = before - older;
-    if (younger == 0 && gone <= 0) continue;
-    std::string text = table.name.Display() + ": ";
+    const std::int64_t gone = count.get<std::int64_t>() - (row[1].AsInteger() - younger);
+    if (younger == 0 && gone == 0) continue;
+    std::string text = name->Display() + ": ";
     if (younger > 0) text += std::to_string(younger) + " rows inserted or updated";
     if (gone > 0) {
       text += (younger > 0 ? ", " : "") + std::to_string(gone) + " rows deleted or updated";
+    }
+    if (gone < 0) {  // they can only have come with a table that was attached
+      text += (younger > 0 ? ", " : "") + std::to_string(-gone) + " rows more than there were";
     }
     findings.push_back(text);
   }
@@ -75,9 +82,8 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                 "a table swap has one rollback point, before the cutover: leave --to out");
   }
   const auto session = Connect();
-  EndOldBackends(*session);
   core::Journal journal(*session, spec_.id);
-  Known known = ReadOrNothing(*session);
+  const Known known = ReadOrNothing(*session);
   if (known.rolled_back) return;  // committed by a process that did not live to say so
   if (known.cutover.is_null()) {
     for (const std::string& line : RemoveAll(false, false)) context_.Log("info", line);
@@ -92,7 +98,6 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                     "rollback --lose-writes",
                 "would-lose-writes");
   };
-  LeaveOutLost(*session, known);
   if (!options.lose_writes) {
     if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
   }
@@ -106,7 +111,6 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   }
   if (!known.reverse.empty()) {
     OpenOldTables(*session, known);
-    CopyBackChanged(*session, known);
     ReplayReverse(*session, known, /*locked=*/false);
   }
   const Manifest& manifest = *known.manifest;
@@ -146,11 +150,6 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   if (!exchange.refused().empty()) {
     throw Error(ErrorKind::kUnsupported,
                 exchange.refused()[0].object + ": " + exchange.refused()[0].why);
-  }
-  // What changes from here on is seen under the locks.
-  if (const auto changes = ReverseChanges(*session, known); !changes.empty()) {
-    throw Error(ErrorKind::kConflict, changes[0].Text() + " while the rollback was made ready",
-                "changed");
   }
   const std::int64_t bytes =
       session

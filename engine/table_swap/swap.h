@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -123,8 +124,9 @@ class TableSwap final : public core::Migration {
   void RememberAttempt(db::Session& session, const char* verb) const;
   void DrainLocked(db::Session& session, const Known& known,
                    const std::vector<WaitingReference>& references,
-                   const core::CutoverOptions& options,
+                   const core::CutoverOptions& options, std::map<catalog::Oid, std::int64_t>& rows,
                    const std::function<void(std::string_view)>& within);
+  void CountRows(db::Session& session, const Known& known);
 
   // reverse.cc
   struct Reverse {
@@ -143,7 +145,7 @@ class TableSwap final : public core::Migration {
   void OpenOldTables(db::Session& session, const Known& known) const;
   void ReplayReverse(db::Session& session, const Known& known, bool locked);
 
-  // rollback.cc
+  // rollback.cc: a line per table that was written to since the cutover
   std::vector<std::string> WritesSince(db::Session& session, const Known& known) const;
 
   // plan.cc
@@ -162,9 +164,11 @@ class TableSwap final : public core::Migration {
   std::chrono::milliseconds lock_timeout_;
   SessionPtr sync_session_;  // kept between the steps of one sync
   std::optional<Known> sync_known_;
-  std::string followed_digest_;             // of the catalog when FollowChanges last found nothing
-  std::string written_at_;                  // after the commit of the last replay of this process
-  Json rows_of_replaced_ = Json::object();  // by OID of the new table
+  std::string followed_digest_;  // of the catalog when FollowChanges last found nothing
+  std::string written_at_;       // after the commit of the last replay of this process
+  // By OID of the new table, as of the check before the locks and what was replayed since: what a
+  // rollback counts from.
+  std::map<catalog::Oid, std::int64_t> rows_;
   // CheckBeforeLocks has passed in this process, and nothing was replayed since that it would have
   // refused.
   bool checked_ = false;

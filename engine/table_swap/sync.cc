@@ -105,10 +105,13 @@ capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
   if (result.entries == 0 && result.refused.empty()) return result;  // nothing to commit
   if (result.entries > 0) journal.Put(kLastWriteEntry, {{"at", ServerTime(session)}});
   // Then the whole is looked at again, and the rows are told; if nobody has mended them.
-  if (checked_ && BroughtOrphans(session, table)) checked_ = false;
+  const bool checked = checked_ && !BroughtOrphans(session, table);
+  checked_ = false;  // as long as nobody knows whether it is committed
   const Json what = {{"entries", result.entries}, {"keys", result.keys}};
   context_.At("replay.before_commit", what);
   transaction.Commit();
+  checked_ = checked;
+  rows_[table.mirror] += result.inserted - result.deleted;
   written_at_ = ServerTime(session);  // whoever has a snapshot from now on sees the rows
   context_.At("replay.after_commit", what);
   replayed_ += result.inserted + result.deleted;

@@ -108,6 +108,71 @@ TEST_F(TableSwap, SaysWhatARollbackWouldLose) {
   EXPECT_EQ(world_.Scalar("SELECT count(*) FROM public.\"User\""), "100");
 }
 
+// hard-case 58: every kind of write is seen, by table and number, and nothing else is.
+TEST_F(TableSwap, CountsEveryRowThatARollbackWouldLose) {
+  NEED_POSTGRES();
+  Fill();
+  world_.target().Run("CREATE TABLE elsewhere (a integer)");
+  world_.document()["exclude"] = {"elsewhere"};
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  // Rows that are drained under the locks are no writes behind the cutover.
+  int attempts = 0;
+  world_.at_point = [&](std::string_view at) {
+    if (at == "cutover.locked" && ++attempts == 1) throw Error(ErrorKind::kConflict, "not yet");
+    if (at != "cutover.begin" || attempts != 1) return;
+    world_.target().Run(
+        "UPDATE \"User\" SET role = 'admin' WHERE id <= 7; DELETE FROM \"Link\" WHERE user_id = 50;"
+        "INSERT INTO \"User\" (email) VALUES ('late') ON CONFLICT DO NOTHING");
+  };
+  // Nor is a client's transaction that has its number, and that of a subtransaction, before.
+  const auto client = world_.target().Connect();
+  client->Begin();
+  client->Execute("SAVEPOINT s; INSERT INTO public.elsewhere VALUES (1)");
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  ASSERT_EQ(attempts, 2);
+  const auto would_lose = [&](const std::string& sql) {
+    world_.target().Run(sql);
+    const core::PhaseOutcome outcome = world_.Rollback();
+    EXPECT_EQ(outcome.kind, Kind::kRefused) << sql << ": " << outcome.message;
+    const std::string begin = "since the cutover: ";
+    const auto at = outcome.message.find(begin);
+    const auto end = outcome.message.find(". The new tables stay");
+    if (at == std::string::npos || end == std::string::npos) return outcome.message;
+    return outcome.message.substr(at + begin.size(), end - at - begin.size());
+  };
+  const auto rewrite = [&] {
+    world_.target().Run("VACUUM FREEZE");
+    world_.target().Run("VACUUM FULL \"User\"");
+    world_.target().Run("BEGIN; DELETE FROM \"Link\"; UPDATE area SET name = NULL; ROLLBACK");
+  };
+  rewrite();
+  const std::string by_link = "public.\"Link\": 1 rows deleted or updated";
+  EXPECT_EQ(would_lose("DELETE FROM \"Link\" WHERE user_id = 1"), by_link);
+  EXPECT_EQ(would_lose("INSERT INTO \"Link\" VALUES (99, 1)"),
+            "public.\"Link\": 1 rows inserted or updated, 1 rows deleted or updated");
+  EXPECT_THAT(would_lose("UPDATE area SET name = name WHERE id <= 3"),
+              HasSubstr("public.area: 3 rows inserted or updated, 3 rows deleted or updated"));
+  rewrite();
+  EXPECT_THAT(would_lose("DELETE FROM area WHERE id = 60"),
+              HasSubstr("public.area: 3 rows inserted or updated, 4 rows deleted or updated"));
+  EXPECT_THAT(would_lose("INSERT INTO area VALUES (70, 'x')"),
+              HasSubstr("public.area: 4 rows inserted or updated, 4 rows deleted or updated"));
+  EXPECT_THAT(would_lose("TRUNCATE \"Link\""),
+              HasSubstr("public.\"Link\": 49 rows deleted or updated"));
+  client->Execute("UPDATE public.\"User\" SET role = role WHERE id = 8");
+  client->Commit();
+  EXPECT_THAT(would_lose("SELECT 1"),
+              HasSubstr("public.\"User\": 1 rows inserted or updated, 1 rows deleted or updated"));
+  ASSERT_EQ(world_.Rollback(true).kind, Kind::kDone);
+  ASSERT_EQ(world_.Cleanup().kind, Kind::kDone);
+  attempts = 0;
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  ASSERT_EQ(attempts, 2);
+  rewrite();
+  const core::PhaseOutcome outcome = world_.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
 // hard-cases 25, 60, 62: a failure at every point, then on; the same, then back to before.
 TEST_F(TableSwap, GoesOnAfterAFailureAtEveryPoint) {
   NEED_POSTGRES();
