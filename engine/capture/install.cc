@@ -322,6 +322,21 @@ void Repair(db::Session& session, const std::vector<CapturedTable>& tables) {
   if (!sql.empty()) session.Execute(sql);
 }
 
+void SwitchOff(db::Session& session, const std::vector<CapturedTable>& tables) {
+  const db::Result present = session.Query(
+      "SELECT format('CREATE OR REPLACE FUNCTION %I.%I() RETURNS trigger LANGUAGE plpgsql AS "
+      "''BEGIN RETURN NULL; END'';', n.nspname, p.proname) FROM pg_proc p "
+      "JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = ANY ($1::oid[])",
+      {db::IntegerArray(tables, &CapturedTable::function)});
+  std::string sql;
+  for (const Row& row : present.rows) sql += row[0].text;
+  if (!sql.empty()) session.Execute(sql);
+}
+
+void LockForRemoval(db::Session& session, const std::vector<CapturedTable>& tables) {
+  LockAll(session, Watched(tables), "ACCESS EXCLUSIVE");
+}
+
 void Remove(db::Session& session, const std::vector<CapturedTable>& tables) {
   std::vector<Oid> functions;
   std::vector<Oid> logs;

@@ -96,6 +96,13 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables);
 // to be copied again: Recopy().
 void Repair(db::Session& session, const std::vector<CapturedTable>& tables);
 
+// Makes the triggers do nothing, in the caller's transaction and without a lock on production's
+// tables: what is written from its commit on is not logged, and the mirrors are of no use any more.
+void SwitchOff(db::Session& session, const std::vector<CapturedTable>& tables);
+
+// Locks the watched tables for Remove(), at once and in a fixed order.
+void LockForRemoval(db::Session& session, const std::vector<CapturedTable>& tables);
+
 // Takes them away in the caller's transaction, found by OID; what is gone already is passed over.
 // It locks the watched tables (ACCESS EXCLUSIVE); production's rows are not touched.
 void Remove(db::Session& session, const std::vector<CapturedTable>& tables);

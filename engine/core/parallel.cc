@@ -4,6 +4,7 @@
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace understudy::core {
@@ -36,6 +37,38 @@ void ForEachParallel(int jobs, std::size_t count,
     run(0);
   }
   if (error) std::rethrow_exception(error);
+}
+
+Watch::Watch(std::chrono::milliseconds interval, std::function<void()> look)
+    : thread_([this, interval, look = std::move(look)] {
+        std::unique_lock lock(mutex_);
+        while (!wake_.wait_for(lock, interval, [&] { return over_; })) {
+          lock.unlock();
+          std::exception_ptr error;
+          try {
+            look();
+          } catch (...) {
+            error = std::current_exception();
+          }
+          lock.lock();
+          if (!error) continue;
+          error_ = error;
+          return;
+        }
+      }) {}
+
+Watch::~Watch() {
+  {
+    const std::lock_guard lock(mutex_);
+    over_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void Watch::ThrowIfFailed() {
+  const std::lock_guard lock(mutex_);
+  if (error_) std::rethrow_exception(error_);
 }
 
 }  // namespace understudy::core

@@ -1,7 +1,12 @@
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
+#include <exception>
 #include <functional>
+#include <mutex>
+#include <thread>
 
 namespace understudy::core {
 
@@ -11,5 +16,21 @@ namespace understudy::core {
 // one unit, all is done on the calling thread. The only threads that strategies use.
 void ForEachParallel(int jobs, std::size_t count,
                      const std::function<void(std::size_t index, int worker)>& work);
+
+// Calls `look` every `interval` on a thread of its own, from the first interval's end on, until it
+// is destroyed or `look` has thrown. ThrowIfFailed() throws what `look` has thrown.
+class Watch {
+ public:
+  Watch(std::chrono::milliseconds interval, std::function<void()> look);
+  ~Watch();
+  void ThrowIfFailed();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool over_ = false;
+  std::exception_ptr error_;
+  std::thread thread_;
+};
 
 }  // namespace understudy::core

@@ -48,23 +48,25 @@ bool TruncatePending(db::Session& session, const capture::CapturedTable& table) 
              .AsBool();
 }
 
-// Other sessions' transactions that would see empty tables behind the exchange; "" = none.
-std::string OldSnapshots(db::Session& session, const std::string& written_at) {
-  const db::Result result = session.Query(
-      R"(
+// Other sessions' transactions that would see empty tables behind the exchange; "" = none. A
+// snapshot that does not see the last write is of a transaction that began before that write was
+// seen to be committed, and has an xmin that is not beyond it.
+std::string OldSnapshots(db::Session& session, std::int64_t xid, const std::string& committed_by) {
+  const db::Result result = session.Query(R"(
+WITH last AS (SELECT ($1::bigint % 4294967296)::text::xid AS write)
 SELECT 'pid ' || a.pid || ' (' || coalesce(a.usename, '?') || ', ' || a.state || ', since ' ||
        to_char(a.xact_start, 'HH24:MI:SS') || ')'
-FROM pg_stat_activity a
+FROM pg_stat_activity a, last
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
   AND a.backend_type = 'client backend' AND a.backend_xmin IS NOT NULL
   AND a.application_name NOT LIKE 'understudy-engine%'
-  AND a.xact_start < $1::timestamptz
+  AND age(a.backend_xmin) >= age(last.write) AND a.xact_start < $2::timestamptz
 UNION ALL
 SELECT 'prepared transaction ' || quote_literal(p.gid) || ' of ' || p.owner
-FROM pg_prepared_xacts p
-WHERE p.database = current_database() AND p.prepared < $1::timestamptz
+FROM pg_prepared_xacts p, last
+WHERE p.database = current_database() AND age(p.transaction) >= age(last.write)
 ORDER BY 1)",
-      {db::Value::Text(written_at)});
+                                          {db::Value::Integer(xid), db::Value::Text(committed_by)});
   std::string all;
   for (const db::Row& row : result.rows) all += (all.empty() ? "" : ", ") + row[0].text;
   return all;
@@ -125,12 +127,13 @@ void LockBudget::Within(const std::function<void()>& work) {
   }
 }
 
-std::chrono::milliseconds StallBudget(db::Session& session,
-                                      std::chrono::milliseconds lock_timeout) {
+StallLimits StallLimits::Of(db::Session& session, std::optional<std::int64_t> lock_timeout_ms) {
   const std::chrono::milliseconds deadlock(
       session.Scalar("SELECT setting FROM pg_settings WHERE name = 'deadlock_timeout'")
           .AsInteger());
-  return std::max(deadlock, 2 * lock_timeout);
+  const std::chrono::milliseconds lock(lock_timeout_ms.value_or(kLockTimeout.count()));
+  return {std::min(lock, deadlock * 9 / 10),
+          lock_timeout_ms ? 2 * lock : std::min(2 * lock, deadlock)};
 }
 
 void LockIncoming(db::Session& session, const Exchange& exchange) {
@@ -256,12 +259,14 @@ void TableSwap::CheckUncaptured(db::Session& session,
 
 void TableSwap::WaitForOldSnapshots(db::Session& session, const Known& known,
                                     const core::CutoverOptions& options) {
-  const std::string& written_at = written_at_.empty() ? known.written_at : written_at_;
-  if (options.allow_old_snapshots || written_at.empty()) return;
+  if (options.allow_old_snapshots || known.written.is_null()) return;
+  // Another process has written: it was committed by now.
+  if (written_at_.empty()) written_at_ = session.Scalar("SELECT clock_timestamp()").text;
   const auto until = std::min(options.deadline, SteadyClock::now() + kOldSnapshotsMayEnd);
   for (;;) {
     context_.ThrowIfStopped();
-    const std::string old = OldSnapshots(session, written_at);
+    const std::string old =
+        OldSnapshots(session, known.written.at("xid").get<std::int64_t>(), written_at_);
     if (old.empty()) return;
     if (SteadyClock::now() >= until) {
       throw Error(
@@ -394,13 +399,13 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   WaitForOldSnapshots(*session, known, options);
   CheckUncaptured(*session, references);
 
-  const auto stall = StallBudget(*session, lock_timeout_);
+  const StallLimits stall = StallLimits::Of(*session, spec_.limits.lock_timeout_ms);
   db::Transaction transaction(*session, db::Isolation::kReadCommitted);
   journal.CheckEpoch(context_.epoch());
   RememberAttempt(*session, "cutover");
   LockIncoming(*session, exchange);
-  LockBudget budget(*session, stall);
-  LockOutgoing(*session, exchange, lock_timeout_);
+  LockBudget budget(*session, stall.whole);
+  LockOutgoing(*session, exchange, stall.lock);
   context_.At("cutover.locked", {{"tables", known.manifest->tables.size()}});
   const auto within = [&](std::string_view stage) { budget.Spent(stage); };
   budget.Within([&] {

@@ -95,6 +95,15 @@ void Manifest::Save(core::Journal& journal) const {
   journal.Put(kEntry, json);
 }
 
+void RememberWrite(db::Session& session, core::Journal& journal) {
+  std::int64_t xid = session.Scalar("SELECT txid_current()").AsInteger();
+  // The one that commits last need not have the highest number.
+  if (const auto before = journal.Find(kLastWriteEntry)) {
+    xid = std::max(xid, before->detail.value("xid", std::int64_t{0}));
+  }
+  journal.Put(kLastWriteEntry, {{"xid", xid}});
+}
+
 std::optional<Manifest> Manifest::Load(core::Journal& journal) {
   const auto entry = journal.Find(kEntry);
   if (!entry) return std::nullopt;

@@ -78,4 +78,10 @@ struct Manifest {
   static std::optional<Manifest> Load(core::Journal& journal);
 };
 
+// {"xid"}: the last transaction that has written rows which are not visible to everybody into the
+// shadow. Whoever holds a snapshot from before its commit would miss them after the exchange.
+inline constexpr const char* kLastWriteEntry = "written";
+// In the transaction that writes, behind Journal::CheckEpoch, whose lock puts those in a row.
+void RememberWrite(db::Session& session, core::Journal& journal);
+
 }  // namespace understudy::table_swap

@@ -430,7 +430,7 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
       add("cutover",
           "one transaction: lock, bring over the last rows, main to backup, shadow to "
           "main; at most " +
-              std::to_string(StallBudget(session, lock_timeout_).count()) +
+              std::to_string(StallLimits::Of(session, spec_.limits.lock_timeout_ms).whole.count()) +
               " ms from the first lock to the commit");
   exchange.locks = LocksOn(locked, "AccessExclusiveLock");
   exchange.estimate_ms =

@@ -2,6 +2,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/core/parallel.h"
 #include "engine/table_swap/mapping.h"
 #include "engine/table_swap/post_data.h"
 #include "engine/table_swap/post_items.h"
@@ -16,6 +17,8 @@ namespace understudy::table_swap {
 namespace {
 
 constexpr std::chrono::seconds kOldBackendsMayTake{5};
+constexpr std::chrono::seconds kLookAtLogEvery{1};
+constexpr std::size_t kAtOnce = 20;  // tables whose writers wait while their triggers are set
 
 // What of production goes to the backup: what has a successor, the statistics of such tables, and,
 // where the new schema is made of the old one, what it has dropped.
@@ -152,8 +155,13 @@ void TableSwap::RemakeScratch(db::Session& session, const Manifest& manifest, Sc
 
 void TableSwap::InstallCapture(db::Session& session) {
   core::Journal journal(session, spec_.id);
-  const Known known = Read(journal);
+  Known known = Read(journal);
   if (known.capture_installed) return;
+  if (known.capture_off) {
+    throw Error(ErrorKind::kUnsupported,
+                "nothing is being captured any more: the log had grown past limits.log_max_bytes. "
+                "Production is unchanged. Give up what was begun with: understudy migrate reset");
+  }
   std::vector<catalog::Oid> old_oids;
   std::vector<catalog::Oid> new_oids;
   for (const SetTable& table : known.manifest->tables) {
@@ -181,24 +189,44 @@ void TableSwap::InstallCapture(db::Session& session) {
         {old_table->oid, new_table->oid, std::move(mapping.rows), 0, 0, CaptureOwner()});
   }
   WriteRemovalFile(*known.manifest);  // from here on there is something in production to remove
-  // A short transaction of its own: its lock waits for the writers that are under way, so that
-  // every snapshot from here on sees what they have written.
+  std::vector<capture::CapturedTable> left;
+  for (capture::CapturedTable& table : captured) {
+    const bool there = std::ranges::find(known.captured, table.watched,
+                                         &capture::CapturedTable::watched) != known.captured.end();
+    if (!there) left.push_back(std::move(table));
+  }
+  do {
+    const auto end = left.begin() + static_cast<std::ptrdiff_t>(std::min(kAtOnce, left.size()));
+    std::vector<capture::CapturedTable> some(left.begin(), end);
+    left.erase(left.begin(), end);
+    InstallSome(session, std::move(some), known, left.empty());
+  } while (!left.empty());
+}
+
+// A short transaction of its own: its lock waits for the writers that are under way, so that every
+// snapshot from here on sees what they have written.
+void TableSwap::InstallSome(db::Session& session, std::vector<capture::CapturedTable> some,
+                            Known& known, bool last) {
   db::Transaction transaction(session);
+  core::Journal journal(session, spec_.id);
   journal.CheckEpoch(context_.epoch());
-  session.Execute("SET LOCAL statement_timeout = " + std::to_string(lock_timeout_.count() * 4));
-  During("install the capture triggers", [&] { capture::Install(session, captured); });
+  // lock_timeout counts per relation: the whole is bounded.
+  session.Execute("SET LOCAL statement_timeout = " + std::to_string(lock_timeout_.count() * 2));
+  try {
+    During("install the capture triggers", [&] { capture::Install(session, some); });
+  } catch (const Error& error) {
+    if (error.code() != "57014") throw;
+    throw Error(ErrorKind::kConflict,
+                std::string(error.what()) + ": a client holds one of the tables", "55P03");
+  }
+  known.fingerprint.merge(catalog::ReadFingerprint(session, Watched(some)));
+  known.captured.insert(known.captured.end(), some.begin(), some.end());
   Json tables = Json::array();
-  for (const capture::CapturedTable& table : captured) tables.push_back(table.ToJson());
+  for (const capture::CapturedTable& table : known.captured) tables.push_back(table.ToJson());
   journal.Put(
       kCaptureEntry,
-      {{"tables", tables}, {"fingerprint", catalog::ToJson(catalog::ReadFingerprint(session, [&] {
-                              std::vector<catalog::Oid> oids;
-                              for (const auto& t : captured) {
-                                oids.push_back(t.watched);
-                              }
-                              return oids;
-                            }()))}});
-  context_.At("prepare.capture_installed");
+      {{"tables", tables}, {"fingerprint", catalog::ToJson(known.fingerprint)}, {"whole", last}});
+  if (last) context_.At("prepare.capture_installed");
   transaction.Commit();
 }
 
@@ -249,10 +277,10 @@ void TableSwap::LeaveOutOrphans(db::Session& session) {
   }
   Json tables = Json::array();
   for (const capture::CapturedTable& table : known.captured) tables.push_back(table.ToJson());
-  Json detail = entry->detail;
-  detail["tables"] = tables;
   db::Transaction transaction(session);
   journal.CheckEpoch(context_.epoch());
+  Json detail = journal.Find(kCaptureEntry)->detail;  // as it is now: capture may be off meanwhile
+  detail["tables"] = tables;
   journal.Put(kCaptureEntry, detail);
   transaction.Commit();
 }
@@ -290,7 +318,15 @@ void TableSwap::Prepare() {
   if (!known.manifest) Build(*session, scratch);
   InstallCapture(*session);
   known = Read(journal);
+  core::Watch log(kLookAtLogEvery, [this, captured = known] {
+    try {
+      HoldLogWithinLimit(*Connect(), captured);
+    } catch (const Error& error) {  // behind a lock of our own workers, say: the next look
+      if (!IsRetryable(error.kind())) throw;
+    }
+  });
   if (!known.manifest->copied) CopyAll(*session);
+  log.ThrowIfFailed();
   known = Read(journal);
   if (!known.manifest->complete) {
     if (!scratch.Exists()) RemakeScratch(*session, *known.manifest, scratch);
@@ -302,6 +338,7 @@ void TableSwap::Prepare() {
     manifest.triggers = TriggerStates(scratch, request);
     manifest.new_objects = ListMovables(*session, ShadowSchemas(manifest));
     manifest.complete = true;
+    log.ThrowIfFailed();
     db::Transaction transaction(*session);
     journal.CheckEpoch(context_.epoch());
     manifest.Save(journal);

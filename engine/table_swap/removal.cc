@@ -131,20 +131,21 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
     work();
     transaction.Commit();
   };
-  if (known.capture_installed) {
-    step("the capture triggers and logs of " + std::to_string(known.captured.size()) + " tables",
-         [&] {
-           capture::Remove(*session, known.captured);
-           journal.Remove(kCaptureEntry);
-         });
+  const auto no_capture = [&](const std::string& line,
+                              const std::vector<capture::CapturedTable>& tables,
+                              const char* entry) {
+    if (!dry_run) TakeCaptureOff(tables);
+    step(line, [&] { journal.Remove(entry); });
+  };
+  if (!known.captured.empty()) {
+    no_capture(
+        "the capture triggers and logs of " + std::to_string(known.captured.size()) + " tables",
+        known.captured, kCaptureEntry);
   }
   if (!known.reverse.empty()) {
-    step("the triggers and logs that kept " + std::to_string(known.reverse.size()) +
-             " old tables in step",
-         [&] {
-           capture::Remove(*session, known.reverse);
-           journal.Remove(kReverseEntry);
-         });
+    no_capture("the triggers and logs that kept " + std::to_string(known.reverse.size()) +
+                   " old tables in step",
+               known.reverse, kReverseEntry);
   }
   if (known.manifest) {
     const auto ours = Everything(*known.manifest);
@@ -216,11 +217,12 @@ void TableSwap::RemoveEarlierBackups(db::Session& session, Manifest& manifest) {
       core::Journal journal(session, row[0].text);
       const auto theirs = Manifest::Load(journal);
       if (!theirs) continue;
+      if (const auto reverse = journal.Find(kReverseEntry)) {
+        TakeCaptureOff(CapturedFrom(reverse->detail.at("tables")));
+        journal.Remove(kReverseEntry);
+      }
       db::Transaction transaction(session);
       mine.CheckEpoch(context_.epoch());
-      if (const auto reverse = journal.Find(kReverseEntry)) {
-        capture::Remove(session, CapturedFrom(reverse->detail.at("tables")));
-      }
       std::string removed;
       std::vector<std::string> schemas;
       for (const SchemaNames& names : theirs->schemas) {

@@ -161,8 +161,9 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   journal.CheckEpoch(context_.epoch());
   RememberAttempt(*session, "rollback");
   LockIncoming(*session, exchange);
-  LockBudget budget(*session, StallBudget(*session, lock_timeout_));
-  LockOutgoing(*session, exchange, lock_timeout_);
+  const StallLimits stall = StallLimits::Of(*session, spec_.limits.lock_timeout_ms);
+  LockBudget budget(*session, stall.whole);
+  LockOutgoing(*session, exchange, stall.lock);
   const auto within = [&](std::string_view stage) { budget.Spent(stage); };
   budget.Within([&] {
     within("locks");

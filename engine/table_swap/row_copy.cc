@@ -208,6 +208,8 @@ class Copier {
       // Last, since it locks the journal's row until the commit.
       journal.CheckEpoch(request_.epoch);
       journal.Put(UnitEntry(index), {{"unit", index}, {"rows", rows}});
+      // Whole tables are frozen: everybody sees them.
+      if (!unit.range_column.empty()) RememberWrite(worker.target.AsSession(), journal);
       worker.target.Commit();
     } catch (...) {
       worker.target.Rollback();

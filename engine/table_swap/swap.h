@@ -29,7 +29,6 @@ struct SetDecision;
 // Entries of the journal beside the manifest's.
 inline constexpr const char* kCaptureEntry = "capture";    // [CapturedTable], while installed
 inline constexpr const char* kBlockedEntry = "blocked";    // rows that the shadow refuses
-inline constexpr const char* kLastWriteEntry = "written";  // {"at"}: the last write to the shadow
 inline constexpr const char* kAttemptEntry = "attempt";    // who may be committing an exchange
 inline constexpr const char* kCutoverEntry = "cutover";    // committed with the cutover, gone with
                                                            // the rollback: the new side serves
@@ -68,12 +67,13 @@ class TableSwap final : public core::Migration {
   struct Known {
     std::optional<Manifest> manifest;
     std::vector<capture::CapturedTable> captured;
-    bool capture_installed = false;
+    bool capture_installed = false;    // and at work
+    bool capture_off = false;          // past the log's limit: what was captured is of no use
     catalog::Fingerprint fingerprint;  // of the watched tables
     Json blocked = nullptr;
     Json cutover = nullptr;  // not null: the new side serves
     Json attempt = nullptr;
-    std::string written_at;  // "" = never
+    Json written = nullptr;  // kLastWriteEntry
     bool finished = false;
     bool rolled_back = false;
     std::vector<capture::CapturedTable> reverse;
@@ -98,6 +98,8 @@ class TableSwap final : public core::Migration {
   void Build(db::Session& session, Scratch& scratch);
   void RemakeScratch(db::Session& session, const Manifest& manifest, Scratch& scratch);
   void InstallCapture(db::Session& session);
+  void InstallSome(db::Session& session, std::vector<capture::CapturedTable> some, Known& known,
+                   bool last);
   void CopyAll(db::Session& session);
   void LeaveOutOrphans(db::Session& session);
   void WriteRemovalFile(const Manifest& manifest) const;
@@ -110,6 +112,7 @@ class TableSwap final : public core::Migration {
   capture::ReplayResult ReplayOne(db::Session& session, const capture::CapturedTable& table,
                                   std::int64_t entries);
   void HoldLogWithinLimit(db::Session& session, const Known& known);
+  void TakeCaptureOff(const std::vector<capture::CapturedTable>& tables);
   void FollowChanges(db::Session& session, Known& known);
 
   // cutover.cc
@@ -208,9 +211,17 @@ class LockBudget {
 void LockIncoming(db::Session& session, const Exchange& exchange);
 // Within `limit`, all that production uses. A timeout is Error(kConflict).
 void LockOutgoing(db::Session& session, const Exchange& exchange, std::chrono::milliseconds limit);
-// What production may feel: less than the server's deadlock_timeout, unless the file allows more.
-std::chrono::milliseconds StallBudget(db::Session& session, std::chrono::milliseconds lock_timeout);
+// What production may feel. While we wait for locks, less than the server's deadlock_timeout: a
+// client whom we hold up there would be the one that the server ends. From the first lock to the
+// commit twice limits.lock_timeout_ms, and less than deadlock_timeout unless the file names it.
+struct StallLimits {
+  static constexpr std::chrono::milliseconds kLockTimeout{500};
+  std::chrono::milliseconds lock;
+  std::chrono::milliseconds whole;
+  static StallLimits Of(db::Session& session, std::optional<std::int64_t> lock_timeout_ms);
+};
 
+std::vector<catalog::Oid> Watched(const std::vector<capture::CapturedTable>& tables);
 // Those of `tables` whose log holds anything, or has since it was last vacuumed: of a thousand
 // tables only some are written to in a moment.
 std::vector<capture::CapturedTable> WrittenTo(db::Session& session,

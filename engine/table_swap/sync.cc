@@ -17,17 +17,17 @@ std::string CopiedEntry(const capture::CapturedTable& table) {
   return "copied." + std::to_string(table.watched);
 }
 
-std::vector<catalog::Oid> Watched(const std::vector<capture::CapturedTable>& tables) {
-  std::vector<catalog::Oid> oids;
-  for (const capture::CapturedTable& table : tables) oids.push_back(table.watched);
-  return oids;
-}
-
 std::string ServerTime(db::Session& session) {
   return session.Scalar("SELECT clock_timestamp()").text;
 }
 
 }  // namespace
+
+std::vector<catalog::Oid> Watched(const std::vector<capture::CapturedTable>& tables) {
+  std::vector<catalog::Oid> oids;
+  for (const capture::CapturedTable& table : tables) oids.push_back(table.watched);
+  return oids;
+}
 
 std::vector<capture::CapturedTable> WrittenTo(db::Session& session,
                                               const std::vector<capture::CapturedTable>& tables) {
@@ -79,7 +79,7 @@ void TableSwap::FirstCopies(const Known& known) {
       core::Journal journal(*session, spec_.id);
       journal.CheckEpoch(context_.epoch());
       journal.Put(CopiedEntry(table), {{"rows", rows}});
-      journal.Put(kLastWriteEntry, {{"at", ServerTime(*session)}});
+      RememberWrite(*session, journal);
       context_.At("copy.before_commit", what);
       transaction.Commit();
       context_.At("copy.after_commit", what);
@@ -103,7 +103,7 @@ capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
   journal.CheckEpoch(context_.epoch());
   const capture::ReplayResult result = capture::Replay(session, table, {.entries = entries});
   if (result.entries == 0 && result.refused.empty()) return result;  // nothing to commit
-  if (result.entries > 0) journal.Put(kLastWriteEntry, {{"at", ServerTime(session)}});
+  if (result.entries > 0) RememberWrite(session, journal);
   // Then the whole is looked at again, and the rows are told; if nobody has mended them.
   const bool checked = checked_ && !BroughtOrphans(session, table);
   checked_ = false;  // as long as nobody knows whether it is committed
@@ -118,22 +118,76 @@ capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
   return result;
 }
 
+// Past the limit nothing more is logged from this commit on. It needs no lock of production's, so
+// that it works behind whatever holds one; the triggers themselves go with the reset.
 void TableSwap::HoldLogWithinLimit(db::Session& session, const Known& known) {
   const std::int64_t bytes = capture::LogBytes(session, known.captured);
   if (bytes <= spec_.limits.log_max_bytes) return;
-  db::Transaction transaction(session);
-  core::Journal journal(session, spec_.id);
-  journal.CheckEpoch(context_.epoch());
-  capture::Remove(session, known.captured);
-  journal.Remove(kCaptureEntry);
-  transaction.Commit();
+  {
+    db::Transaction transaction(session);
+    core::Journal journal(session, spec_.id);
+    journal.CheckEpoch(context_.epoch());
+    capture::SwitchOff(session, known.captured);
+    Json detail = journal.Find(kCaptureEntry)->detail;
+    detail["off"] = true;
+    journal.Put(kCaptureEntry, detail);
+    transaction.Commit();
+  }
   throw Error(ErrorKind::kMismatch,
               "the log of captured keys has grown to " + std::to_string(bytes) +
                   " bytes, more than limits.log_max_bytes (" +
                   std::to_string(spec_.limits.log_max_bytes) +
-                  "): writing was faster than replaying. Capture was taken off; production is "
+                  "): writing was faster than replaying. Capture was switched off; production is "
                   "unchanged. Give up what was begun with: understudy migrate reset",
               "log-limit");
+}
+
+// Production feels each group's lock for a moment only: whoever waits behind us waits no longer
+// than limits.lock_timeout_ms, and we step back and try again. The triggers do nothing meanwhile.
+void TableSwap::TakeCaptureOff(const std::vector<capture::CapturedTable>& tables) {
+  constexpr std::size_t kTablesAtOnce = 20;
+  constexpr std::chrono::milliseconds kLongestPause{2000};
+  const auto session = Connect();
+  core::Journal journal(*session, spec_.id);
+  {
+    db::Transaction transaction(*session);
+    journal.CheckEpoch(context_.epoch());
+    capture::SwitchOff(*session, tables);
+    transaction.Commit();
+  }
+  const auto deadline =
+      SteadyClock::now() + std::chrono::milliseconds(spec_.limits.cutover_budget_ms);
+  std::chrono::milliseconds pause{50};
+  for (std::size_t first = 0; first < tables.size();) {
+    const auto begin = tables.begin() + static_cast<std::ptrdiff_t>(first);
+    const std::vector<capture::CapturedTable> some(
+        begin, begin + static_cast<std::ptrdiff_t>(std::min(kTablesAtOnce, tables.size() - first)));
+    try {
+      db::Transaction transaction(*session);
+      journal.CheckEpoch(context_.epoch());
+      // lock_timeout counts per relation: the whole must be bounded.
+      session->Execute("SET LOCAL statement_timeout = " + std::to_string(lock_timeout_.count()));
+      capture::LockForRemoval(*session, some);
+      capture::Remove(*session, some);
+      transaction.Commit();
+      first += some.size();
+    } catch (const Error& error) {
+      const bool waited = error.kind() == ErrorKind::kConflict || error.code() == "57014";
+      if (!waited) throw;
+      if (SteadyClock::now() + pause >= deadline) {
+        throw Error(ErrorKind::kConflict,
+                    "the capture triggers could not be taken away within "
+                    "limits.cutover_budget_ms: a client holds one of their tables (" +
+                        std::string(error.what()) +
+                        "). They do nothing any more, and production is unchanged; run this again",
+                    "55P03");
+      }
+      context_.ThrowIfStopped();
+      session->Query("SELECT pg_sleep($1)",
+                     {db::Value::Real(static_cast<double>(pause.count()) / 1000)});
+      pause = std::min(pause * 2, kLongestPause);
+    }
+  }
 }
 
 // What no row trigger has seen: the table is copied again, or, where its columns have changed, the
@@ -175,7 +229,7 @@ void TableSwap::FollowChanges(db::Session& session, Known& known) {
       for (const capture::CapturedTable& table : known.captured) tables.push_back(table.ToJson());
       journal.Put(kCaptureEntry,
                   {{"tables", tables}, {"fingerprint", catalog::ToJson(known.fingerprint)}});
-      journal.Put(kLastWriteEntry, {{"at", ServerTime(session)}});
+      RememberWrite(session, journal);
       transaction.Commit();
       written_at_ = ServerTime(session);
     });

@@ -5,10 +5,6 @@
 #include "engine/table_swap/swap.h"
 
 namespace understudy::table_swap {
-namespace {
-constexpr std::int64_t kLockTimeoutMs = 500;
-}  // namespace
-
 std::vector<capture::CapturedTable> CapturedFrom(const Json& json) {
   std::vector<capture::CapturedTable> tables;
   for (const Json& item : json) tables.push_back(capture::CapturedTable::FromJson(item));
@@ -26,7 +22,7 @@ TableSwap::TableSwap(core::Context& context)
     : context_(context),
       spec_(context.spec()),
       settings_(Settings::Read(spec_)),
-      lock_timeout_(spec_.limits.lock_timeout_ms.value_or(kLockTimeoutMs)) {}
+      lock_timeout_(spec_.limits.lock_timeout_ms.value_or(StallLimits::kLockTimeout.count())) {}
 
 // With the migration's name: another one's sessions are left alone.
 std::string TableSwap::SessionName() const {
@@ -59,7 +55,8 @@ TableSwap::Known TableSwap::Read(core::Journal& journal) const {
   known.manifest = Manifest::Load(journal);
   for (const core::JournalEntry& entry : journal.Entries()) {
     if (entry.name == kCaptureEntry) {
-      known.capture_installed = true;
+      known.capture_off = entry.detail.value("off", false);
+      known.capture_installed = !known.capture_off && entry.detail.value("whole", true);
       known.captured = CapturedFrom(entry.detail.at("tables"));
       known.fingerprint = catalog::FingerprintFromJson(entry.detail.at("fingerprint"));
     } else if (entry.name == kBlockedEntry) {
@@ -69,7 +66,7 @@ TableSwap::Known TableSwap::Read(core::Journal& journal) const {
     } else if (entry.name == kAttemptEntry) {
       known.attempt = entry.detail;
     } else if (entry.name == kLastWriteEntry) {
-      known.written_at = entry.detail.value("at", "");
+      known.written = entry.detail;
     } else if (entry.name == kFinishedEntry) {
       known.finished = true;
     } else if (entry.name == kRolledBackEntry) {

@@ -65,6 +65,8 @@ TEST_F(ShadowRowsTest, CopiesOnlyRangesThatDifferAfterACrash) {
   FailingProbe probe("copy.after_commit", 6);
   core::Context failing(spec, &probe, {}, true);
   EXPECT_THROW(CopyRows(failing, request, tables), Error);
+  // Ranges are not frozen: a snapshot from before them must hold the exchange back.
+  EXPECT_EQ(Value(*target, "SELECT count(*) FROM understudy.entries WHERE name = 'written'"), "1");
   const std::string partly = Value(*target, "SELECT count(*) FROM understudy_shadow_public.big");
   EXPECT_NE(partly, "0");
   EXPECT_NE(partly, "40000");

@@ -54,6 +54,38 @@ TEST_F(Takeover, TheTriggersOfAWayBackAreNoPartOfTheNextSchema) {
   EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
 }
 
+// Writers of one group of tables wait at a time; a crash between two groups is no matter.
+TEST_F(Takeover, SetsTheTriggersOfManyTablesInGroups) {
+  for (int i = 0; i < 30; ++i) {
+    const std::string name = "t" + std::to_string(i);
+    world_.target().Run("CREATE TABLE " + name +
+                        " (id integer PRIMARY KEY, v integer); INSERT INTO " + name +
+                        " SELECT i, i FROM generate_series(1, 10) i");
+  }
+  // The last group is held up, so that prepare ends between two.
+  const auto holder = world_.target().Connect();
+  const std::string count = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'understudy%'";
+  world_.document()["limits"] = {{"lock_timeout_ms", 50}};
+  holder->Execute(
+      "BEGIN; LOCK TABLE public.t29 IN ROW EXCLUSIVE MODE; "
+      "LOCK TABLE public.orders IN ROW EXCLUSIVE MODE");
+  core::PhaseOutcome outcome = world_.Prepare();
+  EXPECT_FALSE(outcome.ok());
+  holder->Execute("ROLLBACK");
+  outcome = world_.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar(count), "62");
+  for (int i = 0; i < 30; ++i) {
+    world_.target().Run("UPDATE t" + std::to_string(i) + " SET v = 0 WHERE id = 3");
+  }
+  outcome = world_.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT sum((SELECT v FROM public.t29 WHERE id = 3) + (SELECT v FROM "
+                          "public.t0 WHERE id = 3))"),
+            "0");
+  EXPECT_EQ(world_.Verify().kind, Kind::kDone);
+}
+
 // hard-case 26: a worker that outlived its process holds what reset must drop.
 TEST_F(Takeover, EndsTheWorkersOfAProcessThatDied) {
   ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
@@ -81,6 +113,81 @@ TEST_F(Takeover, EndsTheWorkersOfAProcessThatDied) {
   worker.join();
   EXPECT_TRUE(by_reset) << outcome.message;
   EXPECT_TRUE(ended);
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+// hard-case 27: others wait no longer behind a reset than limits.lock_timeout_ms, and it comes to
+// its end when they let it.
+TEST_F(Takeover, AResetWaitsForAClientWithoutHoldingOthersUp) {
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  world_.document()["limits"] = {{"lock_timeout_ms", 100}};
+  const auto reader = world_.target().Connect();
+  reader->Execute("BEGIN");
+  reader->Query("SELECT count(*) FROM public.orders");
+  std::atomic<bool> over = false;
+  std::int64_t off_ms = -1;
+  double longest_ms = 0;
+  std::thread others([&] {
+    const auto session = world_.target().Connect();
+    const auto began = std::chrono::steady_clock::now();
+    while (!over) {
+      const auto before = std::chrono::steady_clock::now();
+      session->Query("UPDATE public.orders SET total = total + 1 WHERE id = 1");
+      const auto after = std::chrono::steady_clock::now();
+      longest_ms =
+          std::max(longest_ms, std::chrono::duration<double, std::milli>(after - before).count());
+      if (off_ms < 0 && session->Scalar("SELECT bool_or(prosrc = 'BEGIN RETURN NULL; END') FROM "
+                                        "pg_proc WHERE pronamespace = 'understudy'::regnamespace")
+                                .TextOr("f") == "t") {
+        off_ms = std::chrono::duration_cast<std::chrono::milliseconds>(after - began).count();
+      }
+      if (after - began > std::chrono::milliseconds(1500) && reader->InTransaction()) {
+        reader->Execute("COMMIT");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  });
+  const core::PhaseOutcome outcome = world_.Reset();
+  over = true;
+  others.join();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_GE(off_ms, 0);
+  EXPECT_LT(longest_ms, 3000) << "an update waited for the reader";
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+TEST_F(Takeover, TheLogIsBoundedWhilePrepareIsAtWork) {
+  world_.document()["limits"] = {{"log_max_bytes", 100000}};
+  bool written = false;
+  world_.at_point = [&](std::string_view point) {
+    if (written || point != "copy.after_commit") return;
+    written = true;
+    world_.target().Run(
+        "DO $$ BEGIN FOR i IN 1..20 LOOP UPDATE public.orders SET total = total + 1; END LOOP; "
+        "END $$");
+    for (int i = 0; i < 100 && world_.Scalar("SELECT bool_or(prosrc LIKE 'BEGIN RETURN%') FROM "
+                                             "pg_proc WHERE pronamespace = "
+                                             "'understudy'::regnamespace") != "t";
+         ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  };
+  core::PhaseOutcome outcome = world_.Prepare();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("log_max_bytes"));
+  world_.at_point = nullptr;
+  const std::string before = world_.Scalar(
+      "SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relnamespace = "
+      "'understudy'::regnamespace AND relname LIKE 'capture%' AND relkind = 'r'");
+  world_.target().Run("UPDATE public.orders SET total = total + 1");
+  EXPECT_EQ(
+      world_.Scalar("SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relnamespace = "
+                    "'understudy'::regnamespace AND relname LIKE 'capture%' AND relkind = 'r'"),
+      before);
+  outcome = world_.Prepare();  // never on top of what was missed
+  EXPECT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.message, HasSubstr("migrate reset"));
+  EXPECT_EQ(world_.Reset().kind, Kind::kDone);
   EXPECT_EQ(world_.Ours(), "");
 }
 
