@@ -42,6 +42,9 @@ class Listener : public core::Probe {
   explicit Listener(int attempts = 1) : attempts_(attempts) {}
 
   void OnEvent(const core::Event& event) override {
+    if (event.kind == "log" && std::getenv("UNDERSTUDY_BENCH_SAYS") != nullptr) {
+      std::cerr << event.data.value("text", "") << "\n";  // which stage took how long
+    }
     if (event.kind != "point") return;
     const std::string point = event.data.value("point", "");
     if (point == "cutover.begin") ++begun;

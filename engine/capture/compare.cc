@@ -393,4 +393,26 @@ Orphans FindOrphansAmong(db::Session& session, const Reference& reference,
                    ")" + *left_out);
 }
 
+std::string MayOrphanSql(db::Session& session, const Reference& reference,
+                         const CapturedTable& drained, bool whole_tables) {
+  const ReferenceSql sql = Describe(session, reference);
+  const TableSql keys = TableSql::Read(session, drained);
+  const std::string batch = "EXISTS (SELECT 1 FROM " + keys.batch + " AS b";
+  std::string may = batch + " WHERE b.k1 IS NULL)";  // of a TRUNCATE
+  if (reference.from == drained.mirror) {
+    may += " OR " + batch + " JOIN " + sql.from_text + " AS f ON " + keys.MirrorIsKey("f", "b") +
+           " WHERE " + sql.refers + " AND NOT EXISTS (SELECT 1 FROM " + sql.to_text +
+           " AS t WHERE " + sql.matches + "))";
+  }
+  if (reference.to == drained.mirror) {
+    if (!RefersToKey(reference, drained, keys, "b").empty()) {
+      may += " OR " + batch + " WHERE NOT EXISTS (SELECT 1 FROM " + sql.to_text + " AS t WHERE " +
+             keys.MirrorIsKey("t", "b") + "))";
+    } else if (whole_tables) {
+      may += " OR true";
+    }
+  }
+  return may;
+}
+
 }  // namespace understudy::capture

@@ -58,4 +58,10 @@ Orphans FindOrphansAmong(db::Session& session, const Reference& reference,
                          const CapturedTable& drained,
                          const std::vector<CapturedTable>& captured = {}, bool whole_tables = true);
 
+// The same question as one SQL expression that reads little: where it is true, FindOrphansAmong()
+// has the answer; where it is false, there are none. Made before the locks.
+// REQUIRES: the table of the batch is there (ReadyReplay).
+std::string MayOrphanSql(db::Session& session, const Reference& reference,
+                         const CapturedTable& drained, bool whole_tables = true);
+
 }  // namespace understudy::capture

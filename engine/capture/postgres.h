@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -157,6 +158,31 @@ struct ReplayResult {
 // round trip; of many tables, ask Pending(session, tables, 1) first.
 ReplayResult Replay(db::Session& session, const CapturedTable& table,
                     const ReplayOptions& options = {});
+
+// Replay of many tables, made ready before the locks of a cutover are taken: under them few round
+// trips are left, and no statement is planned any more once it has run.
+class ReadyReplay {
+ public:
+  // Reads the names, makes the tables of the batches and prepares the statements, in `session`,
+  // which outlives this and is in no transaction.
+  ReadyReplay(db::Session& session, const std::vector<CapturedTable>& tables);
+
+  bool Has(Oid watched) const { return tables_.contains(watched); }
+  struct Done {
+    // By how many rows the mirrors have grown, by watched table, of those that had entries. The
+    // batch of each is there till the commit.
+    std::map<Oid, std::int64_t> rows;
+    std::int64_t entries = 0;
+  };
+  // All visible entries of those of `watched` that were made ready, in the caller's transaction,
+  // which is as Replay() wants it. nullopt: a mirror refuses a row, or a table was truncated;
+  // nothing is done then, and Replay() of each table says or does what is needed.
+  std::optional<Done> Run(const std::vector<Oid>& watched);
+
+ private:
+  db::Session& session_;
+  std::map<Oid, std::string> tables_;  // by watched: the end of its statements' names
+};
 
 // Fills the mirror anew, in the caller's transaction of REPEATABLE READ: takes all rows out, puts
 // the watched table's present rows in, deletes the visible entries. For a table whose fingerprint

@@ -69,12 +69,8 @@ class Replayer {
 
  private:
   void MakeBatchTable() {
-    std::string columns;
-    for (const KeyColumn& column : sql_.key) columns += ", " + column.log + " " + column.type;
     if (session_.Scalar("SELECT to_regclass($1) IS NULL", {Value::Text(sql_.batch)}).AsBool()) {
-      session_.Execute("CREATE TEMPORARY TABLE " + sql_.batch.substr(sizeof("pg_temp.") - 1) +
-                       " (understudy_n bigint, understudy_entries bigint" + columns +
-                       ") ON COMMIT DELETE ROWS");
+      session_.Execute(sql_.MakeBatch());
       return;
     }
     first_ =

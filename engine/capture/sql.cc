@@ -81,6 +81,13 @@ std::string TableSql::KeyList(const std::string& alias) const {
   return list;
 }
 
+std::string TableSql::MakeBatch() const {
+  std::string columns;
+  for (const KeyColumn& column : key) columns += ", " + column.log + " " + column.type;
+  return "CREATE TEMPORARY TABLE IF NOT EXISTS " + batch.substr(sizeof("pg_temp.") - 1) +
+         " (understudy_n bigint, understudy_entries bigint" + columns + ") ON COMMIT DELETE ROWS";
+}
+
 std::string TableSql::WatchedIsKey(const std::string& keys) const {
   std::string all;
   for (std::size_t i = 0; i < key.size(); ++i) {

@@ -30,6 +30,7 @@ struct TableSql {
   static TableSql Read(db::Session& session, const CapturedTable& table);
 
   std::string KeyList(const std::string& alias = "") const;  // "b.k1, b.k2"
+  std::string MakeBatch() const;                             // CREATE TEMPORARY TABLE …
   // Conditions that join by key; `keys` is the alias of the log or of a batch.
   std::string WatchedIsKey(const std::string& keys) const;
   std::string MirrorIsKey(const std::string& mirror, const std::string& keys) const;

@@ -17,6 +17,8 @@ constexpr std::chrono::seconds kShadowLockTimeout{10};
 constexpr int kRoundsBeforeLocks = 5;
 constexpr int kTruncatesBeforeLocks = 10;
 constexpr std::int64_t kNearlyEmpty = 1000;  // entries that the drain may find
+// Of the session, prepared: which checks of the drained rows have to be made.
+constexpr const char* kMayOrphan = "understudy_may_orphan";
 
 void SetLocal(db::Session& session, const char* name, std::chrono::milliseconds value) {
   session.Execute(std::string("SET LOCAL ") + name + " = " + std::to_string(value.count()));
@@ -296,13 +298,81 @@ void TableSwap::RememberAttempt(db::Session& session, const char* verb) const {
                            {"backend_start", row[1].TextOr("")}});
 }
 
-void TableSwap::DrainLocked(db::Session& session, const Known& known,
-                            const std::vector<WaitingReference>& references,
+TableSwap::ReadyDrain TableSwap::MakeReady(db::Session& session, const Known& known,
+                                           const std::vector<WaitingReference>& references) const {
+  ReadyDrain ready;
+  ready.replay.emplace(session, WrittenTo(session, known.captured));
+  std::string expressions;
+  for (const WaitingReference& one : references) {
+    for (const capture::CapturedTable& table : known.captured) {
+      if (table.mirror != one.reference.from && table.mirror != one.reference.to) continue;
+      const bool made = ready.replay->Has(table.watched);
+      ready.checks.push_back({&one, &table, made});
+      if (!made) continue;
+      expressions += (expressions.empty() ? "" : ", ") +
+                     capture::MayOrphanSql(session, one.reference, table, !one.enforced);
+    }
+  }
+  if (!expressions.empty()) {
+    db::Transaction transaction(session);
+    session.Execute("SET LOCAL row_security = off; SET LOCAL jit = off; PREPARE " +
+                    std::string(kMayOrphan) + " AS SELECT unnest(ARRAY[" + expressions +
+                    "]::boolean[])");
+    transaction.Commit();
+    ready.may_orphan = true;
+  }
+  return ready;
+}
+
+void TableSwap::LastRounds(db::Session& session, const Known& known, ReadyDrain& ready) {
+  for (int round = 0; round < kRoundsBeforeLocks; ++round) {
+    context_.ThrowIfStopped();
+    const auto written = WrittenTo(session, known.captured);
+    db::Transaction transaction(session, db::Isolation::kRepeatableRead);
+    core::Journal journal(session, spec_.id);
+    journal.CheckEpoch(context_.epoch());
+    session.Execute(kCommitSoon);
+    const auto done = ready.replay->Run(Watched(written));
+    if (!done || done->entries == 0) return;  // what is refused is found, and told, under the locks
+    RememberWrite(session, journal);
+    bool checked = checked_;
+    for (const capture::CapturedTable& table : known.captured) {
+      if (!done->rows.contains(table.watched)) continue;
+      checked = checked && !BroughtOrphans(session, table);
+    }
+    checked_ = false;  // as long as nobody knows whether it is committed
+    const Json what = {{"entries", done->entries}};
+    context_.At("replay.before_commit", what);
+    transaction.Commit();
+    checked_ = checked;
+    for (const capture::CapturedTable& table : known.captured) {
+      if (const auto it = done->rows.find(table.watched); it != done->rows.end()) {
+        rows_[table.mirror] += it->second;
+      }
+    }
+    written_at_ = ServerTime(session);
+    context_.At("replay.after_commit", what);
+    // The first round plans the statements, here and there.
+    if (round == 0 && ready.may_orphan) session.Query("EXECUTE " + std::string(kMayOrphan));
+    if (round > 0 && done->entries < kNearlyEmpty / 2) return;
+  }
+}
+
+void TableSwap::DrainLocked(db::Session& session, const Known& known, ReadyDrain& ready,
                             const core::CutoverOptions& options,
                             std::map<catalog::Oid, std::int64_t>& rows,
                             const std::function<void(std::string_view)>& within) {
-  std::vector<const capture::CapturedTable*> drained;
-  for (const capture::CapturedTable& table : WrittenTo(session, known.captured)) {
+  const auto written = WrittenTo(session, known.captured);
+  const auto done = ready.replay->Run(Watched(written));
+  std::set<capture::Oid> drained;
+  for (const capture::CapturedTable& table : written) {
+    if (done && ready.replay->Has(table.watched)) {
+      const auto it = done->rows.find(table.watched);
+      if (it == done->rows.end()) continue;
+      rows[table.mirror] += it->second;
+      drained.insert(table.watched);
+      continue;
+    }
     const auto result = capture::Replay(session, table, {.entries = std::nullopt});
     if (!result.refused.empty()) {
       throw Error(ErrorKind::kMismatch,
@@ -313,18 +383,19 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known,
     }
     if (result.entries == 0) continue;
     rows[table.mirror] += result.inserted - result.deleted;
-    drained.push_back(
-        &*std::ranges::find(known.captured, table.watched, &capture::CapturedTable::watched));
+    drained.insert(table.watched);
   }
   within("drain");
   if (drained.empty()) return;
-  for (const WaitingReference& one : references) {
-    for (const capture::CapturedTable* table : drained) {
-      if (table->mirror != one.reference.from && table->mirror != one.reference.to) continue;
-      const auto orphans =
-          capture::FindOrphansAmong(session, one.reference, *table, {}, !one.enforced);
-      if (orphans.rows > 0) ThrowOrphans(*one.key, orphans);
-    }
+  const db::Result may =
+      ready.may_orphan ? session.Query("EXECUTE " + std::string(kMayOrphan)) : db::Result{};
+  std::size_t at = 0;
+  for (const ReadyDrain::Check& check : ready.checks) {
+    const bool may_orphan = !check.ready || may.rows.at(at++)[0].AsBool();
+    if (!may_orphan || !drained.contains(check.table->watched)) continue;
+    const auto orphans = capture::FindOrphansAmong(session, check.one->reference, *check.table, {},
+                                                   !check.one->enforced);
+    if (orphans.rows > 0) ThrowOrphans(*check.one->key, orphans);
   }
   within("keys of the drained rows");
   if (options.allow_old_snapshots) return;
@@ -390,12 +461,18 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   FollowChanges(*session, known);
   const auto references = WaitingReferences(*session, *known.manifest, known.captured);
   const auto not_enforced = std::ranges::count(references, false, &WaitingReference::enforced);
-  if (!checked_ || static_cast<std::size_t>(not_enforced) != followed_.keys.size()) {
+  const auto compared = [&](bool still) {
+    if (still) return;
     checked_ = false;
     throw Error(ErrorKind::kConflict, "what was compared has changed since; it is compared again",
                 "changed");
-  }
+  };
+  compared(checked_ && static_cast<std::size_t>(not_enforced) == followed_.keys.size());
   exchange.MakeAlike(*session);
+  ReadyDrain ready = MakeReady(*session, known, references);
+  LastRounds(*session, known, ready);
+  compared(checked_);
+  known.written = Read(journal).written;
   WaitForOldSnapshots(*session, known, options);
   CheckUncaptured(*session, references);
 
@@ -413,7 +490,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     exchange.CheckUnchanged(*session);
     within("fingerprint");
     auto rows = rows_;
-    DrainLocked(*session, known, references, options, rows, within);
+    DrainLocked(*session, known, ready, options, rows, within);
     // In a subtransaction: its number is younger than that of every row that was drained.
     std::string schemas = "SAVEPOINT understudy_mark;";
     for (const SchemaNames& names : known.manifest->schemas) {

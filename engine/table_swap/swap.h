@@ -37,6 +37,10 @@ inline constexpr const char* kRolledBackEntry = "rolled-back";
 // {"tables": [CapturedTable], "fingerprint"}: new main → backup
 inline constexpr const char* kReverseEntry = "reverse";
 
+// For a transaction that replays: if the server dies before it is on disk, rows and log are both as
+// before, and the keys are replayed again. A commit that nobody waits for.
+inline constexpr const char* kCommitSoon = "SET LOCAL synchronous_commit = off";
+
 // The strategy. One method per phase, one file per group of them:
 //   prepare.cc   Prepare        sync.cc      SyncStep, the first copy of preserved tables
 //   cutover.cc   Cutover, Finish             rollback.cc  Rollback
@@ -125,8 +129,22 @@ class TableSwap final : public core::Migration {
                            const core::CutoverOptions& options);
   ExchangeRequest Forth(const Known& known) const;
   void RememberAttempt(db::Session& session, const char* verb) const;
-  void DrainLocked(db::Session& session, const Known& known,
-                   const std::vector<WaitingReference>& references,
+  // What is done under the locks for each table that was written to, made ready before them.
+  struct ReadyDrain {
+    struct Check {
+      const WaitingReference* one = nullptr;
+      const capture::CapturedTable* table = nullptr;
+      bool ready = false;  // one statement of the session answers for all of these
+    };
+    std::optional<capture::ReadyReplay> replay;
+    std::vector<Check> checks;  // of each key and each table at an end of it
+    bool may_orphan = false;    // there is such a statement
+  };
+  ReadyDrain MakeReady(db::Session& session, const Known& known,
+                       const std::vector<WaitingReference>& references) const;
+  // Brings what is left in the logs close to nothing, all tables in one transaction.
+  void LastRounds(db::Session& session, const Known& known, ReadyDrain& ready);
+  void DrainLocked(db::Session& session, const Known& known, ReadyDrain& ready,
                    const core::CutoverOptions& options, std::map<catalog::Oid, std::int64_t>& rows,
                    const std::function<void(std::string_view)>& within);
   void CountRows(db::Session& session, const Known& known);
@@ -226,6 +244,7 @@ std::vector<catalog::Oid> Watched(const std::vector<capture::CapturedTable>& tab
 // tables only some are written to in a moment.
 std::vector<capture::CapturedTable> WrittenTo(db::Session& session,
                                               const std::vector<capture::CapturedTable>& tables);
+std::string ServerTime(db::Session& session);
 
 // The detail of kReverseEntry and back.
 Json ReverseJson(const std::vector<capture::CapturedTable>& tables,

@@ -17,11 +17,11 @@ std::string CopiedEntry(const capture::CapturedTable& table) {
   return "copied." + std::to_string(table.watched);
 }
 
+}  // namespace
+
 std::string ServerTime(db::Session& session) {
   return session.Scalar("SELECT clock_timestamp()").text;
 }
-
-}  // namespace
 
 std::vector<catalog::Oid> Watched(const std::vector<capture::CapturedTable>& tables) {
   std::vector<catalog::Oid> oids;
@@ -101,6 +101,7 @@ capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
   db::Transaction transaction(session, db::Isolation::kRepeatableRead);
   core::Journal journal(session, spec_.id);
   journal.CheckEpoch(context_.epoch());
+  session.Execute(kCommitSoon);
   const capture::ReplayResult result = capture::Replay(session, table, {.entries = entries});
   if (result.entries == 0 && result.refused.empty()) return result;  // nothing to commit
   if (result.entries > 0) RememberWrite(session, journal);

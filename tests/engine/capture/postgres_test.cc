@@ -235,5 +235,64 @@ TEST(CapturePostgres, GoesOnAfterTablesWereMoved) {
   }
 }
 
+TEST(CapturePostgres, ReplaysManyTablesAtOnceOnceTheyWereMadeReady) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(R"(
+    CREATE TABLE public.a (id int PRIMARY KEY, v text UNIQUE);
+    CREATE TABLE public.b (x text, y int, v int, PRIMARY KEY (x, y));
+    CREATE TABLE public.c (id int PRIMARY KEY, v int);
+    INSERT INTO public.a SELECT i, 'a' || i FROM generate_series(1, 100) i;
+    INSERT INTO public.b SELECT 'b' || i, i, i FROM generate_series(1, 100) i;
+    INSERT INTO public.c SELECT i, i FROM generate_series(1, 100) i;
+    CREATE SCHEMA mirror;
+    CREATE TABLE mirror.a (LIKE public.a INCLUDING ALL);
+    CREATE TABLE mirror.b (LIKE public.b INCLUDING ALL);
+    CREATE TABLE mirror.c (id int, v int);)");
+  Mirrored mirrored(database, {"a", "b", "c"});
+  mirrored.Start();
+  auto& session = mirrored.session();
+  ReadyReplay ready(session, mirrored.tables());
+  // Without an index it would read all of c's mirror for each key.
+  EXPECT_FALSE(ready.Has(mirrored.tables()[2].watched));
+  std::vector<Oid> all;
+  for (const CapturedTable& table : mirrored.tables()) all.push_back(table.watched);
+  std::int64_t grown = 0;
+  const auto run = [&](const std::string& sql) {
+    database.Run(sql);
+    db::Transaction transaction(session, db::Isolation::kRepeatableRead);
+    const auto done = ready.Run(all);
+    if (done) transaction.Commit();
+    grown = 0;
+    if (done)
+      for (const auto& [table, rows] : done->rows) grown += rows;
+    return done ? done->entries : -1;
+  };
+  EXPECT_EQ(run("SELECT 1"), 0);
+  EXPECT_EQ(
+      run("UPDATE public.a SET v = 'x' || id WHERE id <= 10; DELETE FROM public.b WHERE y > 90;"
+          "INSERT INTO public.a VALUES (200, 'new'); UPDATE public.b SET y = 500 WHERE y = 1"),
+      10 + 10 + 1 + 2);
+  EXPECT_EQ(mirrored.Difference(0), "");
+  EXPECT_EQ(mirrored.Difference(1), "");
+  EXPECT_EQ(mirrored.PendingNow(), 0);
+  // A value that changes hands needs both keys at once.
+  EXPECT_EQ(
+      run("UPDATE public.a SET v = 'free' WHERE id = 11; UPDATE public.a SET v = 'a11' WHERE id = "
+          "12; UPDATE public.c SET v = 0 WHERE id = 1"),
+      2);
+  EXPECT_EQ(mirrored.Difference(0), "");
+  EXPECT_EQ(mirrored.PendingNow(), 1);  // of c
+  // What it cannot do it leaves to Replay(), and does nothing.
+  database.Run("ALTER TABLE mirror.a ADD CHECK (v <> 'refused')");
+  EXPECT_EQ(run("UPDATE public.a SET v = 'refused' WHERE id = 20; UPDATE public.b SET v = 0"), -1);
+  EXPECT_EQ(mirrored.ReplayAll().at(0).refused.size(), 1U);
+  database.Run("UPDATE public.a SET v = 'fine' WHERE id = 20");
+  EXPECT_EQ(run("TRUNCATE public.b"), -1);
+  mirrored.ReplayAll();
+  EXPECT_EQ(run("INSERT INTO public.b VALUES ('again', 1, 1)"), 1);
+  for (std::size_t table = 0; table < 3; ++table) EXPECT_EQ(mirrored.Difference(table), "");
+}
+
 }  // namespace
 }  // namespace understudy::capture
