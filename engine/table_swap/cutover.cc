@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <limits>
+#include <ranges>
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/table_swap/definitions.h"
 #include "engine/table_swap/references.h"
 #include "engine/table_swap/swap.h"
 
@@ -418,6 +420,16 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known, ReadyDrain
   }
 }
 
+// DDL on production's tables since prepare read them, which the new ones do not have.
+std::vector<std::string> TableSwap::ChangedSincePrepare(db::Session& session,
+                                                        const Known& known) const {
+  const auto entry = core::Journal(session, spec_.id).Find(kDefinitionsEntry);
+  if (!entry) return {};
+  return ChangedDefinitions(DefinitionsFrom(entry->detail),
+                            ReadDefinitions(session, settings_.schemas),
+                            known.manifest->old_objects);
+}
+
 void TableSwap::Cutover(const core::CutoverOptions& options) {
   sync_session_.reset();
   sync_known_.reset();
@@ -458,6 +470,27 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     throw Error(ErrorKind::kMismatch, wrong[0], "sequence");
   }
   // What changed before `exchange` was read is seen here, what changes later under the locks.
+  if (const auto changed = ChangedSincePrepare(*session, known); !changed.empty()) {
+    constexpr std::size_t kToldAtMost = 10;
+    std::string all;
+    for (const std::string& change : changed | std::views::take(kToldAtMost)) {
+      all += (all.empty() ? "" : "; ") + change;
+    }
+    if (changed.size() > kToldAtMost) {
+      all += "; and " + std::to_string(changed.size() - kToldAtMost) + " more";
+    }
+    if (!settings_.from_source) {
+      throw Error(ErrorKind::kUnsupported,
+                  all +
+                      ": since prepare, so that the new tables do not have it and the cutover "
+                      "would undo it. Production is unchanged. Take it back, or begin again with: "
+                      "understudy migrate reset, then understudy migrate prepare");
+    }
+    context_.Log("warn",
+                 all +
+                     ": since prepare. The new tables are the source's and may not have it; "
+                     "make it there again behind the cutover");
+  }
   FollowChanges(*session, known);
   const auto references = WaitingReferences(*session, *known.manifest, known.captured);
   const auto not_enforced = std::ranges::count(references, false, &WaitingReference::enforced);

@@ -3,6 +3,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/core/parallel.h"
+#include "engine/table_swap/definitions.h"
 #include "engine/table_swap/mapping.h"
 #include "engine/table_swap/post_data.h"
 #include "engine/table_swap/post_items.h"
@@ -89,6 +90,8 @@ void FillOids(const std::vector<Movable>& old_objects, const std::vector<Movable
 // The scratch, the set, and the shadow's tables without rows: committed with the manifest.
 void TableSwap::Build(db::Session& session, Scratch& scratch) {
   const ShadowRequest request = Request();
+  // Before the new schema is read: what comes later is not in it, or is told all the same.
+  Definitions definitions = ReadDefinitions(session, settings_.schemas);
   scratch.Make();
   SetDecision decision;
   {
@@ -122,6 +125,10 @@ void TableSwap::Build(db::Session& session, Scratch& scratch) {
   }
   manifest.built = true;
   core::Journal journal(*building, spec_.id);
+  std::set<std::uint32_t> ours;
+  for (const Movable& object : manifest.old_objects) ours.insert(object.oid);
+  std::erase_if(definitions, [&](const auto& one) { return !ours.contains(one.second.owner); });
+  journal.Put(kDefinitionsEntry, ToJson(definitions));
   manifest.Save(journal);
   context_.At("prepare.schema_built");
   transaction.Commit();

@@ -27,8 +27,9 @@ class Scratch;
 struct SetDecision;
 
 // Entries of the journal beside the manifest's.
-inline constexpr const char* kCaptureEntry = "capture";    // [CapturedTable], while installed
-inline constexpr const char* kBlockedEntry = "blocked";    // rows that the shadow refuses
+inline constexpr const char* kCaptureEntry = "capture";          // [CapturedTable], while installed
+inline constexpr const char* kBlockedEntry = "blocked";          // rows that the shadow refuses
+inline constexpr const char* kDefinitionsEntry = "definitions";  // of production's side of the set
 inline constexpr const char* kAttemptEntry = "attempt";    // who may be committing an exchange
 inline constexpr const char* kCutoverEntry = "cutover";    // committed with the cutover, gone with
                                                            // the rollback: the new side serves
@@ -120,6 +121,7 @@ class TableSwap final : public core::Migration {
   void FollowChanges(db::Session& session, Known& known);
 
   // cutover.cc
+  std::vector<std::string> ChangedSincePrepare(db::Session& session, const Known& known) const;
   void CheckBeforeLocks(db::Session& session, const Known& known);
   // Replays what has come while the tables were read; `known` is read again.
   void CatchUp(db::Session& session, Known& known);

@@ -114,5 +114,51 @@ TEST_F(TableSwapChanged, RemovesABackupOfManyKinds) {
   EXPECT_EQ(world().Scalar("SELECT count(*) FROM public.w"), "0");
 }
 
+// hard-case 23: the new schema was made before it, so that the cutover would undo it.
+TEST(TableSwapDefinitions, RefusesWhatWasChangedSincePrepare) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE TABLE m (id integer PRIMARY KEY, v text); INSERT INTO m VALUES (1, 'a');"
+      "CREATE VIEW seen AS SELECT id FROM m;"
+      "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'");
+  world.SchemaBySql("ALTER TABLE m ADD note text;");
+  core::PhaseOutcome outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  const auto refused = [&](const std::string& change, const std::string& told,
+                           const std::string& back) {
+    world.target().Run(change);
+    outcome = world.Cutover();
+    EXPECT_EQ(outcome.kind, Kind::kRefused) << change << outcome.message;
+    EXPECT_THAT(outcome.message, HasSubstr(told)) << change;
+    EXPECT_THAT(outcome.message, HasSubstr("understudy migrate reset"));
+    world.target().Run(back);
+  };
+  refused("CREATE INDEX mine ON m (v)", "index public.mine was made", "DROP INDEX mine");
+  refused("ALTER TABLE m ADD CONSTRAINT few CHECK (id < 100)",
+          "constraint few on public.m was made", "ALTER TABLE m DROP CONSTRAINT few");
+  refused("CREATE OR REPLACE VIEW seen AS SELECT id FROM m WHERE id > 0",
+          "view public.seen was changed", "CREATE OR REPLACE VIEW seen AS SELECT id FROM m");
+  refused("CREATE TRIGGER touched BEFORE UPDATE ON m FOR EACH ROW EXECUTE FUNCTION touch()",
+          "trigger touched on public.m was made", "DROP TRIGGER touched ON m");
+  refused("ALTER TABLE m ENABLE ROW LEVEL SECURITY", "table public.m was changed",
+          "ALTER TABLE m DISABLE ROW LEVEL SECURITY");
+  refused("COMMENT ON COLUMN m.v IS 'said'", "column public.m.v was changed",
+          "COMMENT ON COLUMN m.v IS NULL");
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Verify().kind, Kind::kDone);
+}
+
+// Where the schema comes from the source it has nothing of this in any case: it is told.
+TEST_F(TableSwapChanged, TellsOfWhatTheSourceDoesNotHave) {
+  NEED_POSTGRES();
+  ASSERT_EQ(world().Prepare().kind, Kind::kDone);
+  world().target().Run("CREATE INDEX mine ON person (name)");
+  const core::PhaseOutcome outcome = world().Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_THAT(world().logs, ::testing::Contains(HasSubstr("index public.mine was made")));
+}
+
 }  // namespace
 }  // namespace understudy::table_swap
