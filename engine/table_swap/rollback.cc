@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/table_swap/swap.h"
@@ -82,8 +83,9 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                 "a table swap has one rollback point, before the cutover: leave --to out");
   }
   const auto session = Connect();
+  EndOldBackends(*session);
   core::Journal journal(*session, spec_.id);
-  const Known known = ReadOrNothing(*session);
+  Known known = ReadOrNothing(*session);
   if (known.rolled_back) return;  // committed by a process that did not live to say so
   if (known.cutover.is_null()) {
     for (const std::string& line : RemoveAll(false, false)) context_.Log("info", line);
@@ -98,6 +100,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                     "rollback --lose-writes",
                 "would-lose-writes");
   };
+  LeaveOutLost(*session, known);
   if (!options.lose_writes) {
     if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
   }
@@ -111,6 +114,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   }
   if (!known.reverse.empty()) {
     OpenOldTables(*session, known);
+    CopyBackChanged(*session, known);
     ReplayReverse(*session, known, /*locked=*/false);
   }
   const Manifest& manifest = *known.manifest;
@@ -150,6 +154,11 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   if (!exchange.refused().empty()) {
     throw Error(ErrorKind::kUnsupported,
                 exchange.refused()[0].object + ": " + exchange.refused()[0].why);
+  }
+  // What changes from here on is seen under the locks.
+  if (const auto changes = ReverseChanges(*session, known); !changes.empty()) {
+    throw Error(ErrorKind::kConflict, changes[0].Text() + " while the rollback was made ready",
+                "changed");
   }
   const std::int64_t bytes =
       session
