@@ -35,13 +35,20 @@ std::string Refused(const Json& blocked) {
   return text;
 }
 
-[[noreturn]] void ThrowOrphans(const DeferredForeignKey& key, const capture::Orphans& orphans) {
-  throw Error(ErrorKind::kMismatch,
-              std::to_string(orphans.rows) + " rows of " + key.table.Display() +
-                  " refer to nothing in " + key.references.Display() + " (foreign key " +
-                  db::DisplayIdentifier(key.name) + "), such as " + orphans.examples.dump() +
-                  "; production is unchanged. Mend the rows, or set \"orphans\": \"drop\"",
-              "orphans");
+[[noreturn]] void ThrowOrphans(const DeferredForeignKey& key, const capture::Orphans& orphans,
+                               const Settings& settings) {
+  throw Error(
+      ErrorKind::kMismatch,
+      std::to_string(orphans.rows) + " rows of " + key.table.Display() + " refer to nothing in " +
+          key.references.Display() + " (foreign key " + db::DisplayIdentifier(key.name) +
+          "), such as " + orphans.examples.dump() + "; production is unchanged. " +
+          // It leaves out rows whose parents are not in the new data, not what these
+          // rows' own children are.
+          (settings.drop_orphans
+               ? "These refer to rows that \"orphans\": \"drop\" leaves out: mend or remove "
+                 "them too, then: understudy migrate cutover"
+               : "Mend the rows, or set \"orphans\": \"drop\""),
+      "orphans");
 }
 
 // A TRUNCATE says no key, and whoever has an older snapshot sees its table empty.
@@ -217,7 +224,7 @@ void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
   for (const WaitingReference& one : WaitingReferences(session, *known.manifest, known.captured)) {
     context_.ThrowIfStopped();
     const auto orphans = capture::FindOrphans(session, one.reference, known.captured);
-    if (orphans.rows > 0) ThrowOrphans(*one.key, orphans);
+    if (orphans.rows > 0) ThrowOrphans(*one.key, orphans, settings_);
     if (!one.enforced) followed.keys.push_back(one.reference);
   }
   CountRows(session, known);
@@ -257,7 +264,7 @@ void TableSwap::CheckUncaptured(db::Session& session,
   for (const WaitingReference& one : references) {
     if (one.enforced || !one.to_uncaptured) continue;
     const auto orphans = capture::FindOrphans(session, one.reference, followed_.captured);
-    if (orphans.rows > 0) ThrowOrphans(*one.key, orphans);
+    if (orphans.rows > 0) ThrowOrphans(*one.key, orphans, settings_);
   }
 }
 
@@ -397,7 +404,7 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known, ReadyDrain
     if (!may_orphan || !drained.contains(check.table->watched)) continue;
     const auto orphans = capture::FindOrphansAmong(session, check.one->reference, *check.table, {},
                                                    !check.one->enforced);
-    if (orphans.rows > 0) ThrowOrphans(*check.one->key, orphans);
+    if (orphans.rows > 0) ThrowOrphans(*check.one->key, orphans, settings_);
   }
   within("keys of the drained rows");
   if (options.allow_old_snapshots) return;

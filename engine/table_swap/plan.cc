@@ -85,6 +85,33 @@ MissingParents FindMissingParents(db::Session& target, db::Session& source,
   return missing;
 }
 
+// What clients see of a table that has other columns from now on; "" where they are the same.
+std::string OtherColumns(const catalog::Table& before, const catalog::Table& after) {
+  std::string all;
+  const auto add = [&](const std::string& text) { all += (all.empty() ? "" : ", ") + text; };
+  std::vector<std::string> kept_before;
+  std::vector<std::string> kept_after;
+  for (const catalog::Column& column : before.columns) {
+    const catalog::Column* other = after.Find(column.name);
+    const std::string name = db::DisplayIdentifier(column.name);
+    if (other == nullptr) {
+      add(name + " is gone");
+      continue;
+    }
+    kept_before.push_back(column.name);
+    if (other->type != column.type) add(name + " " + column.type + " -> " + other->type);
+  }
+  for (const catalog::Column& column : after.columns) {
+    if (before.Find(column.name) == nullptr) {
+      add(db::DisplayIdentifier(column.name) + " " + column.type + " is new");
+    } else {
+      kept_after.push_back(column.name);
+    }
+  }
+  if (kept_before != kept_after) add("the order is another");
+  return all;
+}
+
 std::vector<Movable> OfProduction(const std::vector<Movable>& all, const SetDecision& decision) {
   std::set<std::string> moved;
   for (const Movable& object : decision.moved) moved.insert(object.Key());
@@ -325,9 +352,17 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
   std::int64_t bytes = 0;
   std::vector<core::PlanStep> copies;
   for (const SetTable& table : decision.tables) {
-    if (table.partitioned) continue;
     const catalog::Table* old_table = find(old_tables, table.name);
     const catalog::Table* new_table = find(new_tables, table.name);
+    if (old_table != nullptr && new_table != nullptr && new_table->partition_of == 0) {
+      if (const std::string other = OtherColumns(*old_table, *new_table); !other.empty()) {
+        plan.warnings.push_back(table.name.Display() + ": clients will see other columns (" +
+                                other +
+                                "); prepared statements that return them fail once with "
+                                "\"cached plan must not change result type\"");
+      }
+    }
+    if (table.partitioned) continue;
     const bool preserved = table.preserved && old_table != nullptr;
     const catalog::Table* from = preserved               ? old_table
                                  : settings_.from_source ? new_table

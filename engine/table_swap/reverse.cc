@@ -175,6 +175,7 @@ void TableSwap::CopyBackChanged(db::Session& session, Known& known) const {
       db::Transaction transaction(session, db::Isolation::kRepeatableRead);
       journal.CheckEpoch(context_.epoch());
       capture::Recopy(session, table);
+      RememberWrite(session, journal);
       known.reverse_fingerprint[change.table] =
           catalog::ReadFingerprint(session, {change.table})[change.table];
       journal.Put(kReverseEntry, ReverseJson(known.reverse, known.reverse_fingerprint));

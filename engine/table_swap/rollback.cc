@@ -13,7 +13,33 @@ constexpr std::int64_t kSmallBytes = 32 << 20;  // what can be read again under 
 // were written long before the cutover.
 constexpr std::int64_t kMostTransactions = 1 << 30;
 
+constexpr std::chrono::milliseconds kOldSnapshotsMayEnd{1500};
+
 }  // namespace
+
+// The new tables go where another migration has begun to build its own.
+void TableSwap::RefuseOthersShadow(db::Session& session, const Known& known) const {
+  std::vector<std::string> shadows;
+  for (const SchemaNames& names : known.manifest->schemas) shadows.push_back(names.shadow);
+  for (const Movable& object : ListMovables(session, shadows)) {
+    if (std::ranges::any_of(known.manifest->new_objects, [&](const Movable& mine) {
+          return mine.oid == object.oid && mine.kind == object.kind;
+        })) {
+      continue;
+    }
+    const auto other = session.MaybeScalar(
+        "SELECT m.id FROM understudy.migrations m WHERE m.strategy = 'table-swap' AND m.id <> $1 "
+        "AND NOT EXISTS (SELECT FROM understudy.entries e WHERE e.migration = m.id AND e.name = "
+        "$2) ORDER BY (m.state = 'failed') DESC, m.id LIMIT 1",
+        {db::Value::Text(spec_.id), db::Value::Text(kCutoverEntry)});
+    throw Error(ErrorKind::kUnsupported,
+                object.Display() + " stands where the new tables are to go" +
+                    (other ? ": the migration '" + other->text +
+                                 "' was begun on the same tables. First: understudy migrate reset, "
+                                 "with its file"
+                           : "; move it elsewhere or drop it, then run this again"));
+  }
+}
 
 // By table, how many rows users have written since the cutover; exact, since until then every row
 // of the new side was ours. A row that was inserted or updated bears another transaction's number,
@@ -100,6 +126,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                     "rollback --lose-writes",
                 "would-lose-writes");
   };
+  RefuseOthersShadow(*session, known);
   LeaveOutLost(*session, known);
   if (!options.lose_writes) {
     if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
@@ -116,6 +143,21 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     OpenOldTables(*session, known);
     CopyBackChanged(*session, known);
     ReplayReverse(*session, known, /*locked=*/false);
+    // What was brought back is younger than the snapshots of long readers (hard-case 134).
+    known.written = Read(journal).written;
+    try {
+      WaitForOldSnapshots(*session, known,
+                          {.deadline = SteadyClock::now() + kOldSnapshotsMayEnd,
+                           .allow_old_snapshots = options.lose_writes});
+    } catch (const Error& error) {
+      if (error.code() != "old-snapshots") throw;
+      throw Error(ErrorKind::kConflict,
+                  "sessions hold snapshots from before the writes were carried back and would miss "
+                  "them; the new tables stay in service. Wait for them or end them, then: "
+                  "understudy migrate rollback (" +
+                      error.message() + ")",
+                  "old-snapshots");
+    }
   }
   const Manifest& manifest = *known.manifest;
   ExchangeRequest request;

@@ -169,6 +169,7 @@ class TableSwap final : public core::Migration {
   void ReplayReverse(db::Session& session, const Known& known, bool locked);
 
   // rollback.cc: a line per table that was written to since the cutover
+  void RefuseOthersShadow(db::Session& session, const Known& known) const;
   std::vector<std::string> WritesSince(db::Session& session, const Known& known) const;
 
   // plan.cc

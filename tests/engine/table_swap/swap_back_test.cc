@@ -46,12 +46,35 @@ TEST_F(TableSwapBack, LosesNothingWhenTheNextMigrationIsGivenUp) {
     if (at == "prepare.post_data_built") throw Error(ErrorKind::kInternal, "killed");
   };
   EXPECT_EQ(world_.Prepare().kind, Kind::kFailed);
+  world_.set_id("swap");
+  const core::PhaseOutcome refused = world_.Rollback();
+  EXPECT_EQ(refused.kind, Kind::kRefused);
+  EXPECT_THAT(refused.message, HasSubstr("the migration 'second' was begun on the same tables"));
+  world_.set_id("second");
   EXPECT_EQ(world_.Reset().kind, Kind::kDone);
   world_.target().Run("INSERT INTO person VALUES (12, 'later')");
   world_.set_id("swap");
   const core::PhaseOutcome outcome = world_.Rollback();
   ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_EQ(Persons(), persons + " 12later");
+}
+
+// hard-case 134, on the way back.
+TEST_F(TableSwapBack, WaitsForSessionsThatWouldMissWhatIsCarriedBack) {
+  NEED_POSTGRES();
+  world_.document()["limits"] = {{"cutover_budget_ms", 2000}};
+  CutOver();
+  const auto old_reader = world_.target().Connect();
+  old_reader->Begin(db::Isolation::kRepeatableRead);
+  old_reader->Query("SELECT 1");
+  world_.target().Run("INSERT INTO person VALUES (11, 'late')");
+  core::PhaseOutcome outcome = world_.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("hold snapshots from before the last replay"));
+  old_reader->Rollback();
+  outcome = world_.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT name FROM public.person WHERE id = 11"), "late");
 }
 
 // hard-cases 58, 136: writes that no trigger has seen, in each of the ways in which that happens.

@@ -150,6 +150,17 @@ TEST(TableSwapDefinitions, RefusesWhatWasChangedSincePrepare) {
   EXPECT_EQ(world.Verify().kind, Kind::kDone);
 }
 
+// hard-case 33: what clients get is said before.
+TEST_F(TableSwapChanged, PlansTellOfOtherColumns) {
+  NEED_POSTGRES();
+  world().target().Run("CREATE TABLE n (a integer, b text, c text)");
+  world().source().Run("CREATE TABLE n (c text, a bigint, d date)");
+  EXPECT_THAT(world().Plan().warnings,
+              ::testing::Contains(HasSubstr(
+                  "public.n: clients will see other columns (a integer -> bigint, b is gone, d "
+                  "date is new, the order is another)")));
+}
+
 // Where the schema comes from the source it has nothing of this in any case: it is told.
 TEST_F(TableSwapChanged, TellsOfWhatTheSourceDoesNotHave) {
   NEED_POSTGRES();
