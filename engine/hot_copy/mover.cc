@@ -966,6 +966,8 @@ bool Mover::Prepared() {
 }
 
 std::int64_t Mover::ReplayAll() {
+  // Writers wait: what is taken out, put in and compared stays in memory, as far as it is touched.
+  session_->Execute("PRAGMA main.cache_size = -262144");
   std::int64_t keys = 0;
   try {
     Begin();
