@@ -339,6 +339,35 @@ std::vector<std::string> StillDepending(db::Session& session, const std::vector<
   return all;
 }
 
+std::vector<ColumnUse> ColumnsUsedOutside(db::Session& session, const std::vector<Movable>& set) {
+  std::vector<ColumnUse> uses;
+  for (const db::Row& row :
+       session
+           .Query(std::string(kOutside) +
+                      "SELECT DISTINCT i.type, i.identity, n.nspname, c.relname, a.attname, "
+                      "o.classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass) "
+                      "FROM outside o JOIN pg_depend d ON d.classid = o.classid AND d.objid = "
+                      "o.objid AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 "
+                      "JOIN members m ON m.classid = d.refclassid AND m.objid = d.refobjid "
+                      "JOIN pg_class c ON c.oid = d.refobjid "
+                      "JOIN pg_namespace n ON n.oid = c.relnamespace "
+                      "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid "
+                      "LEFT JOIN pg_rewrite r ON o.classid = 'pg_rewrite'::regclass "
+                      "AND r.oid = o.objid AND r.rulename = '_RETURN' "
+                      "CROSS JOIN LATERAL pg_identify_object("
+                      "CASE WHEN r.oid IS NULL THEN o.classid ELSE 'pg_class'::regclass::oid END, "
+                      "coalesce(r.ev_class, o.objid), 0) i "
+                      "WHERE c.relkind IN ('r', 'p') ORDER BY 1, 2, 3, 4, 5",
+                  SetParameters(session, set))
+           .rows) {
+    uses.push_back({row[0].text + " " + row[1].text,
+                    {row[2].text, row[3].text},
+                    row[4].text,
+                    row[5].AsBool()});
+  }
+  return uses;
+}
+
 std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Movable>& set,
                                     bool inner_too) {
   std::vector<Dependent> keys;

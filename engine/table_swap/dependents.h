@@ -35,6 +35,15 @@ Dependents FindDependents(db::Session& session, const std::vector<Movable>& set)
 // What outside of the set depends on it, by identity. Behind an exchange: none may.
 std::vector<std::string> StillDepending(db::Session& session, const std::vector<Movable>& set);
 
+// A column of the set that something outside reads by name.
+struct ColumnUse {
+  std::string object;  // "view other.v"
+  db::TableName table;
+  std::string column;
+  bool by_type = false;  // of views and functions, which cannot be made again on another type
+};
+std::vector<ColumnUse> ColumnsUsedOutside(db::Session& session, const std::vector<Movable>& set);
+
 // The foreign keys by which tables of the set reference tables outside of it. They leave with
 // `detach` (rows of a table that is out of service must not hold back a DELETE of production);
 // `attach` and `validate` put them back when the table returns. `table` is the referenced one.

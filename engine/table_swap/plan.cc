@@ -449,6 +449,22 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
   for (const Unmovable& refused : dependents.refused) {
     plan.refused.push_back({refused.object, refused.why});
   }
+  for (const ColumnUse& use : ColumnsUsedOutside(session, old_objects)) {
+    const catalog::Table* old_table = find(old_tables, use.table);
+    const catalog::Table* new_table = find(new_tables, use.table);
+    if (old_table == nullptr || new_table == nullptr) continue;
+    const catalog::Column* before = old_table->Find(use.column);
+    const catalog::Column* after = new_table->Find(use.column);
+    if (before == nullptr || (after != nullptr && (!use.by_type || after->type == before->type))) {
+      continue;
+    }
+    plan.refused.push_back(
+        {use.object, "it reads " + use.table.Display() + "." + db::DisplayIdentifier(use.column) +
+                         (after == nullptr ? std::string(", which the new table does not have")
+                                           : ", which becomes " + after->type) +
+                         ", and cannot be made again on it: drop it before and create it again "
+                         "after, or let \"schemas\" take its schema in"});
+  }
   std::vector<std::string> locked;
   for (const Movable& object : old_objects) {
     if (object.kind == "TABLE" || object.kind == "VIEW") locked.push_back(object.Display());

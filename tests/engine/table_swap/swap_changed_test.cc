@@ -161,6 +161,25 @@ TEST_F(TableSwapChanged, PlansTellOfOtherColumns) {
                   "date is new, the order is another)")));
 }
 
+// What is outside and reads a column that will be another cannot be made again under the locks.
+TEST(TableSwapOutside, PlanRefusesViewsOnColumnsThatChange) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  world.target().Run(
+      "CREATE TABLE m (id integer PRIMARY KEY, v integer, w integer); CREATE SCHEMA other;"
+      "CREATE VIEW other.typed AS SELECT v FROM m; CREATE VIEW other.gone AS SELECT w FROM m;"
+      "CREATE VIEW other.fine AS SELECT id FROM m");
+  world.source().Run("CREATE TABLE m (id integer PRIMARY KEY, v bigint)");
+  std::string refused;
+  for (const core::PlanRefusal& refusal : world.Plan().refused) {
+    refused += refusal.object + ": " + refusal.why + "\n";
+  }
+  EXPECT_THAT(refused, HasSubstr("view other.typed: it reads public.m.v, which becomes bigint"));
+  EXPECT_THAT(refused,
+              HasSubstr("view other.gone: it reads public.m.w, which the new table does not have"));
+  EXPECT_THAT(refused, ::testing::Not(HasSubstr("other.fine")));
+}
+
 // Where the schema comes from the source it has nothing of this in any case: it is told.
 TEST_F(TableSwapChanged, TellsOfWhatTheSourceDoesNotHave) {
   NEED_POSTGRES();
