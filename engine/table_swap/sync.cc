@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <atomic>
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/core/pacer.h"
 #include "engine/core/parallel.h"
 #include "engine/table_swap/catalog_digest.h"
 #include "engine/table_swap/swap.h"
@@ -11,10 +13,45 @@ namespace understudy::table_swap {
 namespace {
 
 constexpr std::int64_t kEntriesAtOnce = 200000;  // of a log, in one transaction
+constexpr std::int64_t kBlocksAtOnce = 1024;     // of the first copy, in one statement
 constexpr std::size_t kBlockedAtMost = 20;       // refused rows that are told
 
 std::string CopiedEntry(const capture::CapturedTable& table) {
   return "copied." + std::to_string(table.watched);
+}
+
+// A piece of a table, so that the copy can be slowed down and told of between two.
+struct BlockRange {
+  std::string where;
+  std::int64_t bytes = 0;
+};
+
+std::int64_t BytesOf(db::Session& session, const capture::CapturedTable& table) {
+  return session
+      .Scalar("SELECT coalesce(pg_relation_size($1::oid), 0)", {db::Value::Integer(table.watched)})
+      .AsInteger();
+}
+
+// In the transaction that reads them, behind its snapshot. Before 14 the server would read the
+// whole table for each, so there is one; and one of a partitioned table.
+std::vector<BlockRange> BlockRanges(db::Session& session, const capture::CapturedTable& table) {
+  constexpr std::int64_t kFirstMajor = 14;
+  const std::int64_t bytes = BytesOf(session, table);
+  const std::int64_t block =
+      session.Scalar("SELECT current_setting('block_size')::bigint").AsInteger();
+  if (session.Server().major() < kFirstMajor || bytes <= kBlocksAtOnce * block) {
+    return {{"", bytes}};
+  }
+  std::vector<BlockRange> ranges;
+  for (std::int64_t first = 0; first * block < bytes; first += kBlocksAtOnce) {
+    BlockRange range{"ctid >= '(" + std::to_string(first) + ",0)'", bytes - first * block};
+    if (range.bytes > kBlocksAtOnce * block) {
+      range.bytes = kBlocksAtOnce * block;
+      range.where += " AND ctid < '(" + std::to_string(first + kBlocksAtOnce) + ",0)'";
+    }
+    ranges.push_back(std::move(range));
+  }
+  return ranges;
 }
 
 }  // namespace
@@ -50,6 +87,7 @@ std::vector<capture::CapturedTable> WrittenTo(db::Session& session,
 void TableSwap::FirstCopies(const Known& known) {
   std::vector<const capture::CapturedTable*> left;
   std::vector<std::string> names;
+  std::int64_t bytes_total = 0;
   {
     const auto session = Connect();
     core::Journal journal(*session, spec_.id);
@@ -60,10 +98,23 @@ void TableSwap::FirstCopies(const Known& known) {
       left.push_back(&table);
       const auto name = catalog::NameOf(*session, table.watched);
       names.push_back(name ? name->Display() : "a table");
+      bytes_total += BytesOf(*session, table);
     }
   }
   const int jobs = spec_.limits.jobs;
   std::vector<SessionPtr> sessions(static_cast<std::size_t>(jobs));
+  core::Pacer pacer(context_, spec_.Target());
+  std::atomic<std::int64_t> rows_done{0};
+  std::atomic<std::int64_t> bytes_done{0};
+  const auto moved = [&](std::size_t index, std::int64_t rows, std::int64_t bytes) {
+    rows_done += rows;
+    bytes_done += bytes;
+    context_.Tell("progress", {{"table", names[index]},
+                               {"rows_done", rows_done.load()},
+                               {"bytes_done", bytes_done.load()},
+                               {"bytes_total", std::max(bytes_total, bytes_done.load())}});
+    pacer.Moved(rows, bytes);
+  };
   core::ForEachParallel(jobs, left.size(), [&](std::size_t index, int worker) {
     context_.ThrowIfStopped();
     SessionPtr& session = sessions[static_cast<std::size_t>(worker)];
@@ -71,19 +122,30 @@ void TableSwap::FirstCopies(const Known& known) {
     const capture::CapturedTable& table = *left[index];
     const Json what = {{"table", names[index]}};
     During("copy " + names[index], [&] {
-      const std::string sql = capture::InsertSql(*session, table);
-      // READ COMMITTED: the copy is one statement, so one snapshot; and the journal, which is
-      // locked only now, so that other workers copy meanwhile, is read as it is then.
+      std::int64_t rows = 0;
+      {
+        // One snapshot of the table, however many pieces; what a process that died between the
+        // two commits has left is taken out.
+        db::Transaction transaction(*session, db::Isolation::kRepeatableRead);
+        session->Execute("TRUNCATE " + catalog::NameOf(*session, table.mirror).value().Quoted());
+        for (const BlockRange& range : BlockRanges(*session, table)) {
+          const std::int64_t some =
+              session->Query(capture::InsertSql(*session, table, range.where)).affected;
+          rows += some;
+          moved(index, some, range.bytes);
+        }
+        context_.At("copy.before_commit", what);
+        core::Journal(*session, spec_.id).CheckEpoch(context_.epoch());
+        transaction.Commit();
+      }
+      // The journal as it is now, not as that snapshot has it.
       db::Transaction transaction(*session, db::Isolation::kReadCommitted);
-      const std::int64_t rows = session->Query(sql).affected;
       core::Journal journal(*session, spec_.id);
       journal.CheckEpoch(context_.epoch());
       journal.Put(CopiedEntry(table), {{"rows", rows}});
       RememberWrite(*session, journal);
-      context_.At("copy.before_commit", what);
       transaction.Commit();
       context_.At("copy.after_commit", what);
-      context_.Tell("progress", {{"table", names[index]}, {"rows_done", rows}});
     });
   });
 }
