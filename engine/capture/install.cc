@@ -78,66 +78,90 @@ void LockAll(db::Session& session, const std::vector<Oid>& watched, const char* 
   if (!list.empty()) session.Execute("LOCK TABLE " + list + " IN " + mode + " MODE");
 }
 
+// How many entries a log of so many bytes holds, its index counted; keys of no fixed width as they
+// mostly are.
+std::int64_t MostEntries(const catalog::Table& watched, const CapturedTable& table) {
+  std::int64_t bytes = 60;
+  for (const std::string& column : table.mapping.key) {
+    const std::string& type = watched.Find(column)->base_type;
+    const bool small = type == "smallint" || type == "integer" || type == "date" || type == "oid";
+    const bool middle = type == "bigint" || type.starts_with("timestamp");
+    bytes += small ? 4 : middle ? 8 : type == "uuid" ? 16 : 32;
+  }
+  return std::max<std::int64_t>(table.max_bytes / bytes, 1);
+}
+
 // The body of the trigger function. It compares and inserts, and nothing else: whatever it did more
-// could fail in a user's transaction.
-std::string FunctionBody(const TableName& log, const RowMapping& mapping) {
+// could fail in a user's transaction. What reads the row's columns may not fail either, when
+// somebody has renamed, dropped or retyped one; then, and where the log is full, a mark stands for
+// the keys that are missing: an entry with a number below zero, that of the transaction. The block
+// that catches this writes nothing, so that it costs no transaction number.
+std::string FunctionBody(const TableName& log, const CapturedTable& table, std::int64_t most) {
+  const RowMapping& mapping = table.mapping;
+  std::string declared;
   std::string names;
+  std::string new_values;
+  std::string old_values;
   std::string unchanged;
-  const auto values = [&](const char* row) {
-    std::string list;
-    for (const std::string& column : mapping.key) {
-      list += (list.empty() ? "" : ", ") + std::string(row) + "." + QuoteIdentifier(column);
+  const auto assign = [&](const char* variable, const char* row) {
+    std::string all;
+    for (std::size_t i = 0; i < mapping.key.size(); ++i) {
+      all += variable + std::to_string(i + 1) + " := " + row + "." +
+             QuoteIdentifier(mapping.key[i]) + "; ";
     }
-    return list;
+    return all;
   };
   for (std::size_t i = 0; i < mapping.key.size(); ++i) {
     const std::string column = QuoteIdentifier(mapping.key[i]);
-    names += (i == 0 ? "k" : ", k") + std::to_string(i + 1);
+    const std::string place = std::to_string(i + 1);
+    const std::string comma = i == 0 ? "" : ", ";
+    const std::string type = " " + log.Quoted() + ".k" + place + "%TYPE; ";
+    declared += "n" + place + type + "o" + place + type;
+    names += comma + "k" + place;
+    new_values += comma + "n" + place;
+    old_values += comma + "o" + place;
     unchanged +=
         (i == 0 ? "OLD." : " AND OLD.") + column + " " + mapping.key_equals[i] + " NEW." + column;
   }
-  if (Sabotaged("capture-misses-updates")) {
-    return "BEGIN IF TG_OP = 'INSERT' THEN INSERT INTO " + log.Quoted() + " (" + names +
-           ") VALUES (" + values("NEW") + "); ELSIF TG_OP = 'DELETE' THEN INSERT INTO " +
-           log.Quoted() + " (" + names + ") VALUES (" + values("OLD") +
-           "); END IF; RETURN NULL; END";
-  }
+  if (Sabotaged("capture-misses-updates")) unchanged = "true";
+  const std::string mark = "IF NOT EXISTS (SELECT FROM " + log.Quoted() +
+                           " WHERE id < 0) THEN INSERT INTO " + log.Quoted() +
+                           " (id) OVERRIDING SYSTEM VALUE VALUES (-txid_current()); END IF; "
+                           "RETURN NULL;\n";
   const std::string insert = "INSERT INTO " + log.Quoted() + " (" + names + ") VALUES (";
-  return "BEGIN\n"
-         "  IF TG_OP = 'UPDATE' THEN\n"
-         "    IF NOT (" +
-         unchanged +
-         ") THEN\n"
-         "      " +
-         insert + values("OLD") +
-         ");\n"
-         "    END IF;\n"
-         "    " +
-         insert + values("NEW") +
-         ");\n"
-         "  ELSIF TG_OP = 'INSERT' THEN\n"
-         "    " +
-         insert + values("NEW") +
-         ");\n"
-         "  ELSIF TG_OP = 'DELETE' THEN\n"
-         "    " +
-         insert + values("OLD") +
-         ");\n"
-         "  ELSE\n"  // TRUNCATE: an entry without a key
-         "    INSERT INTO " +
-         log.Quoted() +
-         " DEFAULT VALUES;\n"
-         "  END IF;\n"
-         "  RETURN NULL;\n"
-         "END";
+  std::string body = "DECLARE " + declared +
+                     "moved boolean := false;\n"
+                     "BEGIN\n"
+                     "  BEGIN\n"
+                     "    IF TG_OP = 'UPDATE' THEN\n"
+                     "      IF NOT (" +
+                     unchanged + ") THEN " + assign("o", "OLD") + "moved := true; END IF;\n      " +
+                     assign("n", "NEW") + "\n    ELSIF TG_OP = 'INSERT' THEN " +
+                     assign("n", "NEW") + "\n    ELSIF TG_OP = 'DELETE' THEN " +
+                     assign("n", "OLD") + "\n    END IF;\n  EXCEPTION WHEN OTHERS THEN\n    " +
+                     mark + "  END;\n";
+  if (Sabotaged("capture-misses-updates"))
+    body += "  IF TG_OP = 'UPDATE' THEN RETURN NULL; END IF;\n";
+  if (most > 0) {
+    // No size is asked for at every row, and what was full stays full: the numbers do not go back.
+    body += "  IF nextval(" +
+            db::QuoteLiteral(TableName{log.schema, log.name + "_id_seq"}.Quoted()) +
+            "::regclass) > " + std::to_string(2 * most) + " THEN " + mark + "  END IF;\n";
+  }
+  return body + "  IF moved THEN " + insert + old_values + "); END IF;\n" +
+         // A TRUNCATE has no row: an entry without a key.
+         "  " + insert + new_values + ");\n  RETURN NULL;\nEND";
 }
 
-std::string LogSql(const TableName& log, const catalog::Table& watched, const RowMapping& mapping) {
+std::string LogSql(const TableName& log, const catalog::Table& watched,
+                   const CapturedTable& table) {
+  const RowMapping& mapping = table.mapping;
   // A number as primary key: DELETE from a table without one fails where a publication is FOR ALL
   // TABLES (hard-case 135). No index on the keys: nothing of it may refuse an entry. Domains are
   // logged as what they stand on, so that the mark of a TRUNCATE can be NULL.
   std::string sql = "CREATE TABLE " + log.Quoted() +
-                    " (id bigint GENERATED ALWAYS AS IDENTITY (CACHE 64) PRIMARY KEY";
+                    " (id bigint GENERATED ALWAYS AS IDENTITY (CACHE " +
+                    (table.max_bytes > 0 ? "1" : "64") + ") PRIMARY KEY";
   for (std::size_t i = 0; i < mapping.key.size(); ++i) {
     const catalog::Column* column = watched.Find(mapping.key[i]);
     sql += ", k" + std::to_string(i + 1) + " " + column->base_type;
@@ -292,11 +316,13 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables) {
     }
     CheckKey(it->second, table.mapping);
     const TableName log = LogName(table);
-    sql += LogSql(log, it->second, table.mapping);
+    sql += LogSql(log, it->second, table);
     sql += "CREATE FUNCTION " + log.Quoted() +
            "() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "
            "pg_temp AS " +
-           db::QuoteLiteral(FunctionBody(log, table.mapping)) + ";\n";
+           db::QuoteLiteral(
+               FunctionBody(log, table, table.max_bytes > 0 ? MostEntries(it->second, table) : 0)) +
+           ";\n";
   }
   for (const Leaf& leaf : Leaves(session, watched)) {
     sql += TriggerSql(leaf, *std::ranges::find(tables, leaf.root, &CapturedTable::watched));
@@ -355,6 +381,33 @@ std::vector<std::string> MissingTriggers(db::Session& session,
     names.push_back(missing.leaf.name.Display());
   }
   return names;
+}
+
+std::vector<Oid> Incomplete(db::Session& session, const std::vector<CapturedTable>& all) {
+  constexpr std::size_t kTablesPerQuery = 200;
+  // One that is gone is for the replay to say.
+  std::vector<CapturedTable> tables;
+  for (const Row& row : session
+                            .Query("SELECT oid FROM pg_class WHERE oid = ANY ($1::oid[])",
+                                   {db::IntegerArray(all, &CapturedTable::log)})
+                            .rows) {
+    const auto log = static_cast<Oid>(row[0].AsInteger());
+    tables.push_back(*std::ranges::find(all, log, &CapturedTable::log));
+  }
+  std::vector<Oid> incomplete;
+  for (std::size_t begin = 0; begin < tables.size(); begin += kTablesPerQuery) {
+    std::string sql;
+    const std::size_t end = std::min(tables.size(), begin + kTablesPerQuery);
+    for (std::size_t i = begin; i < end; ++i) {
+      sql += (i == begin ? "SELECT " : ", ") + std::string("EXISTS (SELECT FROM ONLY ") +
+             LogName(tables[i]).Quoted() + " WHERE id < 0)";
+    }
+    const db::Result found = session.Query(sql);
+    for (std::size_t i = begin; i < end; ++i) {
+      if (found.rows.at(0).at(i - begin).AsBool()) incomplete.push_back(tables[i].watched);
+    }
+  }
+  return incomplete;
 }
 
 std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& tables) {

@@ -55,8 +55,8 @@ RowMapping RowMapping::FromJson(const Json& json) {
 }
 
 Json CapturedTable::ToJson() const {
-  return {{"watched", watched}, {"mirror", mirror},     {"mapping", mapping.ToJson()},
-          {"log", log},         {"function", function}, {"owner", owner}};
+  return {{"watched", watched},   {"mirror", mirror}, {"mapping", mapping.ToJson()}, {"log", log},
+          {"function", function}, {"owner", owner},   {"max_bytes", max_bytes}};
 }
 
 CapturedTable CapturedTable::FromJson(const Json& json) {
@@ -67,6 +67,7 @@ CapturedTable CapturedTable::FromJson(const Json& json) {
   table.log = json.at("log").get<Oid>();
   table.function = json.at("function").get<Oid>();
   table.owner = json.value("owner", "");
+  table.max_bytes = json.value("max_bytes", std::int64_t{0});
   return table;
 }
 

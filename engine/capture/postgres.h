@@ -74,6 +74,9 @@ struct CapturedTable {
   // In the names of log, function and triggers, so that two who watch one table leave each other's
   // alone: a short word of letters and digits, or nothing.
   std::string owner = {};
+  // Where nobody replays while it fills: about so many bytes, then the trigger writes no keys any
+  // more (Incomplete). 0 = whoever replays looks after it.
+  std::int64_t max_bytes = 0;
 
   Json ToJson() const;  // for the journal
   static CapturedTable FromJson(const Json& json);
@@ -113,6 +116,11 @@ void Remove(db::Session& session, const std::vector<CapturedTable>& tables);
 std::vector<std::string> MissingTriggers(db::Session& session,
                                          const std::vector<CapturedTable>& tables);
 
+// Those of `tables`, as the watched one's OID, of which keys are missing in the log: it was full,
+// or a column of the key was renamed, dropped or retyped, so that the trigger could not read it
+// (users' writes go on). Nobody knows which rows; such a table has to be copied again.
+std::vector<Oid> Incomplete(db::Session& session, const std::vector<CapturedTable>& tables);
+
 // Bytes of the logs with their indexes: to be held against limits.log_max_bytes.
 std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& tables);
 
@@ -141,8 +149,9 @@ struct ReplayResult {
   std::int64_t keys = 0;     // different ones among them
   std::int64_t deleted = 0;  // rows of the mirror
   std::int64_t inserted = 0;
-  bool truncated = false;  // the watched table or a partition of it was truncated meanwhile
-  bool more = false;       // `entries` was reached: there may be more
+  bool truncated = false;   // the watched table or a partition of it was truncated meanwhile
+  bool incomplete = false;  // Incomplete(): nothing was taken
+  bool more = false;        // `entries` was reached: there may be more
   // These stay pending, and so does what was not looked at once `refused_at_most` was reached.
   // Cutover must wait until somebody has mended them; a mended row is taken by the next replay.
   std::vector<RefusedRow> refused;

@@ -227,6 +227,11 @@ ReplayResult Replay(db::Session& session, const CapturedTable& table,
   // Most tables have nothing most of the time, and under the locks of a cutover every round trip
   // counts.
   if (Pending(session, {table}, 1).at(0) == 0) return {};
+  if (!Incomplete(session, {table}).empty()) {
+    ReplayResult result;
+    result.incomplete = true;
+    return result;
+  }
   Replayer replayer(session, table, options);
   return replayer.Run();
 }

@@ -85,6 +85,7 @@ std::string FingerprintChange::Text() const {
   add(files, "its storage");
   add(inheritance, "its partitions or parents");
   add(triggers, "its triggers");
+  if (what.empty() && keys) return name + ": not every write is in its log";
   return name + ": " + what + " changed";
 }
 

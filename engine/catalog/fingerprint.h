@@ -37,6 +37,7 @@ struct FingerprintChange {
   bool files = false;
   bool inheritance = false;
   bool triggers = false;
+  bool keys = false;  // never found here: of whoever logs keys, some of which are missing
   // Whether rows may have changed unseen: the table is to be copied again. Only triggers: too,
   // because writes were missed while ours was not there or not enabled.
   std::string Text() const;  // "public.orders: its columns and its storage changed"

@@ -232,13 +232,21 @@ void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
   checked_ = true;
 }
 
+std::string OnlyItsRows(const Manifest& manifest, catalog::Oid new_table) {
+  const auto table = std::ranges::find(manifest.tables, new_table, &SetTable::new_oid);
+  return table != manifest.tables.end() && table->partitioned ? "" : "ONLY ";
+}
+
 void TableSwap::CountRows(db::Session& session, const Known& known) {
   rows_.clear();
   const auto count = [&](catalog::Oid table) {
     context_.ThrowIfStopped();
     const auto name = catalog::NameOf(session, table);
     if (!name) return;
-    rows_[table] = session.Scalar("SELECT count(*) FROM " + name->Quoted()).AsInteger();
+    rows_[table] =
+        session
+            .Scalar("SELECT count(*) FROM " + OnlyItsRows(*known.manifest, table) + name->Quoted())
+            .AsInteger();
   };
   for (const capture::CapturedTable& table : known.captured) count(table.mirror);
   for (const SetTable& table : known.manifest->tables) {
@@ -383,6 +391,9 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known, ReadyDrain
       continue;
     }
     const auto result = capture::Replay(session, table, {.entries = std::nullopt});
+    if (result.incomplete) {
+      throw Error(ErrorKind::kConflict, "keys could not be captured a moment ago", "changed");
+    }
     if (!result.refused.empty()) {
       throw Error(ErrorKind::kMismatch,
                   "the shadow of " + result.refused[0].table.Display() + " refuses the row " +

@@ -45,6 +45,8 @@ TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& kno
     }
     reverse.tables.push_back(
         {new_table->oid, old_table->oid, std::move(back.rows), 0, 0, CaptureOwner()});
+    // Nobody looks after the logs once the cutover is done.
+    reverse.tables.back().max_bytes = spec_.limits.log_max_bytes;
     // Triggers and rules of a table that is replayed into must not fire.
     for (const db::Row& row :
          session
@@ -58,6 +60,9 @@ TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& kno
       reverse.triggers.push_back(
           {old_table->name, row[0].text, row[2].AsBool(), row[1].text.at(0)});
     }
+  }
+  for (capture::CapturedTable& table : reverse.tables) {
+    table.max_bytes /= static_cast<std::int64_t>(reverse.tables.size());
   }
   std::set<std::string> outbound;
   for (const Dependent& key : FindOutbound(session, known.manifest->old_objects)) {
@@ -114,6 +119,21 @@ std::vector<catalog::FingerprintChange> TableSwap::ReverseChanges(db::Session& s
     without_log.insert(static_cast<catalog::Oid>(row[0].AsInteger()));
   }
   for (const catalog::FingerprintChange& change : changes) without_log.erase(change.table);
+  std::vector<capture::CapturedTable> with_log;
+  for (const capture::CapturedTable& table : carried) {
+    if (!without_log.contains(table.watched) &&
+        std::ranges::find(changes, table.watched, &catalog::FingerprintChange::table) ==
+            changes.end()) {
+      with_log.push_back(table);
+    }
+  }
+  for (const catalog::Oid oid : capture::Incomplete(session, with_log)) {
+    catalog::FingerprintChange change;
+    change.table = oid;
+    change.name = before[oid].table;
+    change.keys = true;
+    changes.push_back(std::move(change));
+  }
   for (const catalog::Oid oid : without_log) {
     catalog::FingerprintChange change;
     change.table = oid;
@@ -162,9 +182,9 @@ void TableSwap::CopyBackChanged(db::Session& session, Known& known) const {
                     "FROM pg_proc WHERE oid = $2)",
                     {db::Value::Integer(table.log), db::Value::Integer(table.function)})
                 .AsBool();
-        if (there) {
+        if (there && !change.keys) {
           capture::Repair(session, one);
-        } else {
+        } else {  // a full log stays full
           capture::Remove(session, one);
           capture::Install(session, one);
         }
@@ -215,6 +235,9 @@ void TableSwap::ReplayReverse(db::Session& session, const Known& known, bool loc
       const capture::ReplayResult result =
           locked ? capture::Replay(session, table, {.entries = std::nullopt})
                  : ReplayOne(session, table, kEntriesAtOnce);
+      if (result.incomplete) {
+        throw Error(ErrorKind::kConflict, "keys could not be captured a moment ago", "changed");
+      }
       if (!result.refused.empty()) {
         throw Error(ErrorKind::kMismatch,
                     "the old table " + result.refused[0].table.Display() + " refuses the row " +

@@ -118,6 +118,7 @@ class TableSwap final : public core::Migration {
                                   std::int64_t entries);
   void HoldLogWithinLimit(db::Session& session, const Known& known);
   void TakeCaptureOff(const std::vector<capture::CapturedTable>& tables);
+  void CopyIncompleteAgain(db::Session& session, const Known& known);
   void FollowChanges(db::Session& session, Known& known);
 
   // cutover.cc
@@ -253,6 +254,9 @@ std::string ServerTime(db::Session& session);
 Json ReverseJson(const std::vector<capture::CapturedTable>& tables,
                  const catalog::Fingerprint& fingerprint);
 std::vector<capture::CapturedTable> CapturedFrom(const Json& json);
+
+// "ONLY ", where a table's rows are counted; "" for the parent of partitions, which has theirs.
+std::string OnlyItsRows(const Manifest& manifest, catalog::Oid new_table);
 
 Json DependentsJson(const std::vector<Dependent>& dependents);
 std::vector<Dependent> DependentsFrom(const Json& json);

@@ -253,9 +253,34 @@ void TableSwap::TakeCaptureOff(const std::vector<capture::CapturedTable>& tables
   }
 }
 
+// A column of the key was renamed and is there again, or the like; where it is not, FollowChanges
+// says so.
+void TableSwap::CopyIncompleteAgain(db::Session& session, const Known& known) {
+  for (const catalog::Oid oid : capture::Incomplete(session, WrittenTo(session, known.captured))) {
+    const auto table = std::ranges::find(known.captured, oid, &capture::CapturedTable::watched);
+    const catalog::Fingerprint now = catalog::ReadFingerprint(session, {oid});
+    if (!now.contains(oid) || now.at(oid).columns != known.fingerprint.at(oid).columns) continue;
+    const std::string name = now.at(oid).table;
+    context_.Log("warn", name +
+                             ": keys of rows that were written could not be captured, because "
+                             "a column of its key was changed meanwhile; it is copied again");
+    During("copy " + name + " again", [&] {
+      checked_ = false;
+      db::Transaction transaction(session, db::Isolation::kRepeatableRead);
+      core::Journal journal(session, spec_.id);
+      journal.CheckEpoch(context_.epoch());
+      capture::Recopy(session, *table);
+      RememberWrite(session, journal);
+      transaction.Commit();
+      written_at_ = ServerTime(session);
+    });
+  }
+}
+
 // What no row trigger has seen: the table is copied again, or, where its columns have changed, the
 // migration must be planned anew.
 void TableSwap::FollowChanges(db::Session& session, Known& known) {
+  CopyIncompleteAgain(session, known);
   std::vector<Movable> watched;
   for (const Movable& object : known.manifest->old_objects) {
     if (object.kind == "TABLE") watched.push_back(object);
@@ -321,7 +346,7 @@ core::SyncProgress TableSwap::SyncStep(const core::Budget& /*budget*/) {
     for (const capture::CapturedTable& table : written) {
       context_.ThrowIfStopped();
       const capture::ReplayResult result = ReplayOne(session, table, kEntriesAtOnce);
-      more = more || result.more || result.entries >= kEntriesAtOnce / 20;
+      more = more || result.more || result.incomplete || result.entries >= kEntriesAtOnce / 20;
       for (const capture::RefusedRow& row : result.refused) {
         if (blocked.size() == kBlockedAtMost) break;
         blocked.push_back({{"table", row.table.Display()}, {"key", row.key}, {"why", row.why}});

@@ -466,6 +466,67 @@ TEST(CaptureHardCases, ARewrittenTableIsCopiedAgain) {
   ExpectSame(mirrored);
 }
 
+// hard-case 136: what the trigger reads is not there any more. Users go on writing, also in
+// sessions that have written before, and nobody takes the log for whole.
+TEST(CaptureHardCases, WritesGoOnWhenAColumnOfTheKeyIsChanged) {
+  NEED_POSTGRES();
+  const std::vector<std::string> changes = {
+      "ALTER TABLE public.t RENAME COLUMN id TO other",
+      "ALTER TABLE public.t DROP COLUMN id",
+      "ALTER TABLE public.t ALTER id TYPE bigint; INSERT INTO public.t VALUES (5000000000, 'x')",
+      "ALTER TABLE public.t ALTER id TYPE text",
+  };
+  for (const std::string& change : changes) {
+    SCOPED_TRACE(change);
+    const Database database;
+    database.Run(R"(
+      CREATE TABLE public.t (id int PRIMARY KEY, a text);
+      INSERT INTO public.t SELECT i, 'a' || i FROM generate_series(1, 10) i;
+      CREATE SCHEMA mirror;
+      CREATE TABLE mirror.t (LIKE public.t INCLUDING ALL);)");
+    Mirrored mirrored(database, {"t"});
+    mirrored.Start();
+    const auto user = database.Connect();
+    user->Execute("UPDATE public.t SET a = 'before'");
+    EXPECT_TRUE(Incomplete(mirrored.session(), mirrored.tables()).empty());
+    database.Run(change);
+    user->Execute("UPDATE public.t SET a = 'behind'");
+    user->Execute("DELETE FROM public.t WHERE ctid = (SELECT min(ctid) FROM public.t)");
+    EXPECT_EQ(user->Scalar("SELECT count(*) FROM public.t WHERE a <> 'behind'").text, "0");
+    EXPECT_EQ(Incomplete(mirrored.session(), mirrored.tables()),
+              std::vector<Oid>{mirrored.tables()[0].watched});
+    db::Transaction transaction(mirrored.session(), db::Isolation::kRepeatableRead);
+    const ReplayResult result = Replay(mirrored.session(), mirrored.tables()[0]);
+    EXPECT_TRUE(result.incomplete);
+    EXPECT_EQ(result.entries, 0);
+  }
+}
+
+// Nobody replays: the log ends where it was told to, writes go on, and it is said.
+TEST(CaptureHardCases, ALogThatNobodyReplaysIsBounded) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(R"(
+    CREATE TABLE public.t (id int PRIMARY KEY, a text);
+    CREATE SCHEMA mirror;
+    CREATE TABLE mirror.t (LIKE public.t INCLUDING ALL);)");
+  Mirrored mirrored(database, {"t"});
+  constexpr std::int64_t kLimit = 200'000;
+  mirrored.tables()[0].max_bytes = kLimit;
+  mirrored.Start();
+  database.Run("INSERT INTO public.t SELECT i, 'a' FROM generate_series(1, 2000) i");
+  EXPECT_TRUE(Incomplete(mirrored.session(), mirrored.tables()).empty());
+  EXPECT_EQ(mirrored.PendingNow(), 2000);
+  for (int i = 0; i < 5; ++i) database.Run("UPDATE public.t SET a = a || 'b'");
+  EXPECT_EQ(Incomplete(mirrored.session(), mirrored.tables()).size(), 1U);
+  EXPECT_LT(LogBytes(mirrored.session(), mirrored.tables()), 2 * kLimit);
+  const std::int64_t entries = mirrored.PendingNow();
+  database.Run("UPDATE public.t SET a = a || 'c'");
+  EXPECT_EQ(mirrored.PendingNow(), entries);  // full, and the mark is there already
+  EXPECT_EQ(database.Connect()->Scalar("SELECT count(*) FROM public.t WHERE a = 'abbbbbc'").text,
+            "2000");
+}
+
 // hard-case 109: there is not enough; it has to be ours, whole, and enabled.
 TEST(CaptureHardCases, SeesATriggerThatIsGoneOrSwitchedOff) {
   NEED_POSTGRES();

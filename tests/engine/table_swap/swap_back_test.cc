@@ -152,6 +152,41 @@ TEST_F(TableSwapBack, RefusesToLoseWritesToATableThatWasChangedSince) {
   EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 1"), "kept");
 }
 
+// Nobody replays between the cutover and a rollback: the logs end at their limit. A preserved table
+// goes back as a whole then; of a replaced one it is said what would be lost.
+TEST_F(TableSwapBack, BoundsTheLogsThatNobodyReplays) {
+  NEED_POSTGRES();
+  world_.document()["limits"] = {{"log_max_bytes", 20000}};
+  CutOver();
+  for (int i = 0; i < 40; ++i) {
+    world_.target().Run("UPDATE person SET name = name || 'x' WHERE id > 1");
+  }
+  world_.target().Run("UPDATE person SET name = 'unlogged' WHERE id = 1");
+  EXPECT_EQ(
+      world_.Scalar("SELECT count(*) FROM understudy.capture_" +
+                    world_.Scalar("SELECT substr(tgname, 20) FROM pg_trigger WHERE tgrelid = "
+                                  "'public.person'::regclass AND tgtype = 29") +
+                    "_" + world_.Scalar("SELECT 'public.person'::regclass::oid") + " WHERE k1 = 1"),
+      "0");
+  const std::string persons = Persons();
+  world_.target().Run("UPDATE area SET name = 'seen' WHERE id = 7");
+  core::PhaseOutcome outcome = world_.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(Persons(), persons);
+  EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 7"), "seen");
+  ASSERT_EQ(world_.Cleanup().kind, Kind::kDone);
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  for (int i = 0; i < 40; ++i) world_.target().Run("UPDATE area SET name = name || 'x'");
+  outcome = world_.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("public.area: 10 rows inserted or updated"));
+  EXPECT_THAT(outcome.message, Not(HasSubstr("person")));
+  EXPECT_THAT(outcome.next, HasSubstr("--lose-writes"));
+  EXPECT_EQ(world_.Rollback(/*lose_writes=*/true).kind, Kind::kDone);
+  EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(world_.Ours(), "");
+}
+
 // hard-case 53: rows of partitions are written by the root's name and by the partition's.
 TEST(TableSwapBackPartitions, CarriesWritesToPartitionsBack) {
   NEED_POSTGRES();

@@ -608,6 +608,33 @@ TEST(TableSwapTruncate, ComparesTablesThatAreTruncatedMeanwhile) {
   EXPECT_EQ(world.Scalar("SELECT string_agg(id::text, ' ') FROM public.queue"), "7");
 }
 
+// hard-case 136: a column of the key has another name for a while, in which users write.
+TEST(TableSwapBySql, CopiesATableAgainWhoseKeysCouldNotBeCaptured) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE TABLE t (id integer PRIMARY KEY, a text); INSERT INTO t SELECT i, 'a' FROM "
+      "generate_series(1, 9) i");
+  world.SchemaBySql("ALTER TABLE t ADD note text;");
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  world.target().Run(
+      "ALTER TABLE t RENAME id TO other; UPDATE t SET a = 'unseen' WHERE other = 3; DELETE FROM t "
+      "WHERE other = 4; ALTER TABLE t RENAME other TO id");
+  core::PhaseOutcome outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT count(*) || min(a) || max(a) FROM public.t"), "8aunseen");
+  // Where the name stays, it is the end of the migration, not of the writes.
+  world.set_id("second");
+  world.SchemaBySql("ALTER TABLE t ADD more text;");
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  world.target().Run("ALTER TABLE t RENAME id TO other; UPDATE t SET a = 'go on'");
+  outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("public.t: its columns changed"));
+  EXPECT_EQ(world.Reset().kind, Kind::kDone);
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.t WHERE a = 'go on'"), "8");
+}
+
 TEST_F(TableSwap, WritesAFileThatRemovesEverythingByPsqlAlone) {
   NEED_POSTGRES();
   Fill();
