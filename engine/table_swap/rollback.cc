@@ -73,8 +73,8 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
     const auto table = static_cast<catalog::Oid>(std::stoul(key));
     if (carried.contains(table)) continue;
     const auto name = catalog::NameOf(session, table);
+    const auto was = std::ranges::find(known.manifest->tables, table, &SetTable::new_oid);
     if (!name) {
-      const auto was = std::ranges::find(known.manifest->tables, table, &SetTable::new_oid);
       findings.push_back((was == known.manifest->tables.end() ? "a table" : was->name.Display()) +
                          ": the table has been dropped since");
       continue;
@@ -84,7 +84,7 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
                             .Query(
                                 "SELECT count(*) FILTER (WHERE age(xmin) < age($1::xid) OR xmin = "
                                 "ANY ($2::xid[])), count(*) FROM " +
-                                    name->Quoted(),
+                                    OnlyItsRows(*known.manifest, table) + name->Quoted(),
                                 moment)
                             .rows.at(0);
     const std::int64_t younger = row[0].AsInteger();
