@@ -181,6 +181,12 @@ class HotCopy final : public core::Migration {
     move_.old_schema = &old_schema_;
     move_.new_schema = &evaluated_.schema;
     move_.triggers_on_replay = TriggersOnReplay(spec_);
+    move_.followed_pragmas.clear();
+    for (const char* pragma : {"user_version", "application_id"}) {
+      if (evaluated_.memory->Scalar("PRAGMA main." + std::string(pragma)).AsInteger() == 0) {
+        move_.followed_pragmas.emplace_back(pragma);
+      }
+    }
     move_.old_file = Source().file();
     move_.new_file = target_;
   }

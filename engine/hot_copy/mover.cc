@@ -952,9 +952,7 @@ void Mover::Follow() {
     session_->Query("INSERT INTO main.sqlite_sequence(name, seq) VALUES (?1, ?2)",
                     {Value::Text(work.to->name), Value::Integer(wanted)});
   }
-  for (const char* pragma : {"user_version", "application_id"}) {
-    const std::string name(pragma);
-    if (session_->Scalar("PRAGMA main." + name).AsInteger() != 0) continue;  // the schema says it
+  for (const std::string& name : move_.followed_pragmas) {
     const std::string value = session_->Scalar("PRAGMA old." + name).text;
     session_->Execute("PRAGMA main." + name + " = " + value);
   }

@@ -21,6 +21,8 @@ struct Move {
   const catalog::SqliteSchema* new_schema = nullptr;
   std::vector<TableWork> tables;  // parents first
   bool triggers_on_replay = false;
+  // user_version and application_id where the new schema says none: they follow the old file.
+  std::vector<std::string> followed_pragmas;
   std::filesystem::path old_file;
   db::Endpoint new_file;
 };

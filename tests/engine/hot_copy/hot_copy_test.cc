@@ -492,6 +492,19 @@ TEST_P(InBothModes, KeepsTheHighWaterMarkOfAutoincrement) {
   EXPECT_EQ(folder.New()->Scalar("SELECT max(id) FROM emptied").AsInteger(), 3);
 }
 
+// What followed once was kept, whatever became of it in the old file.
+TEST_P(InBothModes, FollowsTheOldFilesPragmasToTheEnd) {
+  for (const bool said : {false, true}) {
+    Folder folder(std::string(kThings) + "; PRAGMA user_version = 5; PRAGMA application_id = 77",
+                  std::string(kThingsToo) + (said ? "; PRAGMA user_version = 40" : ""), GetParam());
+    ExpectOk(folder.Run(Phase::kSync));
+    folder.Write("PRAGMA user_version = 6; PRAGMA application_id = 0");
+    ExpectOk(folder.Run(Phase::kVerify));
+    EXPECT_EQ(folder.New()->Scalar("PRAGMA user_version").AsInteger(), said ? 40 : 6);
+    EXPECT_EQ(folder.New()->Scalar("PRAGMA application_id").AsInteger(), 0);
+  }
+}
+
 // hard-case 89
 TEST_P(InBothModes, KeepsTheTargetsTriggersOffUntilTheCutover) {
   for (const bool on_replay : {false, true}) {
