@@ -67,13 +67,20 @@ TEST(Plan, RefusesByNameAndPrepareLeavesNothingBehind) {
       "e\n);"
       "CREATE TABLE c(id INTEGER PRIMARY KEY REFERENCES nowhere);"
       "CREATE VIEW broken AS SELECT nought FROM a;"
-      "CREATE TRIGGER bad AFTER INSERT ON a BEGIN UPDATE missing SET x = 1; END");
+      "CREATE TRIGGER bad AFTER INSERT ON a BEGIN UPDATE missing SET x = 1; END;"
+      "CREATE VIEW fine AS SELECT b, d FROM a;"
+      "CREATE TRIGGER good INSTEAD OF INSERT ON fine BEGIN DELETE FROM a WHERE b = NEW.b; END;"
+      "CREATE TRIGGER instead_i INSTEAD OF INSERT ON fine BEGIN DELETE FROM missing; END;"
+      "CREATE TRIGGER instead_u INSTEAD OF UPDATE OF d ON fine BEGIN DELETE FROM missing; END;"
+      "CREATE TRIGGER instead_d INSTEAD OF DELETE ON fine BEGIN DELETE FROM missing; END");
   const std::string refusals = Refusals(folder.Plan());
   for (const char* expected :
        {"words: is a virtual table", "rowids: has no usable key", "a.b: must refer to a row of c",
-        "a.d: @renamed-from e", "c: a foreign key names nowhere", "view broken", "trigger bad"}) {
+        "a.d: @renamed-from e", "c: a foreign key names nowhere", "view broken", "trigger bad",
+        "trigger instead_i", "trigger instead_u", "trigger instead_d"}) {
     EXPECT_THAT(refusals, HasSubstr(expected));
   }
+  EXPECT_THAT(refusals, Not(HasSubstr("view fine")));
   const std::string before = ReadFile(folder.old_file());
   EXPECT_EQ(folder.Run(Phase::kPrepare).kind, Kind::kRefused);
   EXPECT_EQ(ReadFile(folder.old_file()), before);
