@@ -537,12 +537,40 @@ void Mover::ReplayWithTriggers(const TableWork& work, const std::string& inside)
   for (const TableWork::Compared& one : work.compared) {
     set += (set.empty() ? "" : ", ") + one.column + " = " + one.expression;
   }
-  session_->Execute("UPDATE " + work.New() + " SET " + set + " FROM " + work.Old() + " o WHERE " +
-                    rows + " AND " + over_table(image) + " AND NOT (" + over_table(work.Matches()) +
-                    ")");
+  UpdateDirty(work, "UPDATE " + work.New() + " SET " + set + " FROM " + work.Old() + " o WHERE " +
+                        rows + " AND " + over_table(image) + " AND NOT (" +
+                        over_table(work.Matches()) + ")");
   session_->Execute("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
                     Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " + rows +
                     " AND NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE " + image + ")");
+}
+
+// A unique value may have gone from one row to another: no order of updates leads there. Then they
+// are updated one by one, and who meets another row is deleted, to be inserted as it is now.
+void Mover::UpdateDirty(const TableWork& work, const std::string& update) {
+  try {
+    session_->Execute(update);
+    return;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kConstraint) throw;
+  }
+  session_->Execute("CREATE TEMP TABLE dirty_all AS SELECT * FROM " + work.Dirty());
+  const auto fill = [&](const std::string& where) {
+    session_->Execute("DELETE FROM " + work.Dirty());
+    session_->Execute("INSERT INTO " + work.Dirty() + " SELECT * FROM temp.dirty_all" + where);
+  };
+  const std::int64_t rows = session_->Scalar("SELECT count(*) FROM temp.dirty_all").AsInteger();
+  for (std::int64_t row = 1; row <= rows; ++row) {
+    fill(" WHERE rowid = " + std::to_string(row));
+    try {
+      session_->Execute(update);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kConstraint) throw;
+      session_->Execute("DELETE FROM " + work.New() + " WHERE " + work.NewIsDirty());
+    }
+  }
+  fill("");
+  session_->Execute("DROP TABLE temp.dirty_all");
 }
 
 // What the dirty keys became is what the old file has now.

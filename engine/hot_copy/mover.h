@@ -109,6 +109,7 @@ class Mover {
   void MatchSeeds(const TableWork& work, const std::string& rows);
   void InsertDirty(const TableWork& work);
   void ReplayWithTriggers(const TableWork& work, const std::string& inside);
+  void UpdateDirty(const TableWork& work, const std::string& update);
   void CompareDirty(const TableWork& work);
   std::string Inside(const TableWork& work) const;  // condition: copied already; "" = all, "0" none
   std::string After(const TableWork& work, const std::string& position) const;
