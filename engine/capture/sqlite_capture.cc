@@ -1,5 +1,6 @@
 #include "engine/capture/sqlite_capture.h"
 
+#include <algorithm>
 #include <set>
 
 #include "engine/db/identifier.h"
@@ -16,7 +17,13 @@ using db::QuoteLiteral;
 constexpr const char* kRecord = "_migration_on_";
 constexpr const char* kRefuse = "_understudy_refuse_";
 
+// What a hot copy makes in an old file, and leaves in a new one.
+constexpr std::string_view kOurs[] = {"_migration_marker", "_migration_log",     "_migration_txn",
+                                      "_migration_status", "_schema_identity",   "_id_mapping",
+                                      "_id_mapping_new",   "_migration_progress"};
+
 // Names without a schema: inside a trigger they are of the trigger's own database.
+constexpr const char* kWrites = "INSERT INTO _migration_log(";
 constexpr const char* kLogColumns =
     "INSERT INTO _migration_log(txn_id, ordering, operation, table_name, row_data) ";
 constexpr const char* kGroup =
@@ -171,9 +178,29 @@ std::vector<std::string> SqliteCapture::TriggersLike(const char* prefix) {
   std::vector<std::string> names;
   const db::Result result = old_.Query(
       "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND "
-      "substr(name, 1, length(?1)) = ?1 ORDER BY name",
-      {db::Value::Text(prefix)});
+      "substr(name, 1, length(?1)) = ?1 AND instr(sql, ?2) > 0 ORDER BY name",
+      {db::Value::Text(prefix),
+       db::Value::Text(std::string_view(prefix) == kRecord ? std::string(kWrites)
+                                                           : std::string(kDrainingText))});
   for (const db::Row& row : result.rows) names.push_back(row[0].text);
+  return names;
+}
+
+std::vector<std::string> SqliteCapture::LikeOurs() {
+  std::vector<std::string> names;
+  const db::Result result = old_.Query(
+      "SELECT type, name, coalesce(sql, '') FROM main.sqlite_schema WHERE name NOT LIKE "
+      "'sqlite\\_%' ESCAPE '\\' ORDER BY name");
+  for (const db::Row& row : result.rows) {
+    const std::string& name = row[1].text;
+    if (!catalog::IsReservedSqliteName(name)) continue;
+    const bool trigger = row[0].text == "trigger";
+    const bool ours = trigger ? row[2].text.find(kWrites) != std::string::npos ||
+                                    row[2].text.find(kDrainingText) != std::string::npos
+                              : name.starts_with("_understudy_") ||
+                                    std::ranges::find(kOurs, name) != std::end(kOurs);
+    if (!ours) names.push_back(row[0].text + " " + name);
+  }
   return names;
 }
 

@@ -52,6 +52,9 @@ class SqliteCapture {
   // What the log takes up, told from a sample: reading all of it would hold writers up.
   std::int64_t LogBytes();
   bool RefusesWrites();  // the refusal triggers are there
+  // Somebody else's objects whose names begin as the engine's own do: a kind and a name each. They
+  // would be taken for its own.
+  std::vector<std::string> LikeOurs();
 
   // REQUIRES (for all below): an immediate transaction is open.
   void Install(const std::vector<SqliteWatched>& watched, const std::string& target,

@@ -370,6 +370,11 @@ core::Plan HotCopy::MakePlan() {
   }
   const std::string mode = old->Scalar("PRAGMA main.journal_mode").text;
   SqliteCapture capture(*old);
+  for (const std::string& object : capture.LikeOurs()) {
+    plan.refused.push_back({"old file", "has a " + object +
+                                            ", a name of the kind that the engine's own have; give "
+                                            "it another one"});
+  }
   const SqliteMark mark = capture.Mark();
   if (mark != SqliteMark::kNone && capture.Target() != target_.file().string()) {
     plan.refused.push_back({"old file", IsAnothers(*old)});

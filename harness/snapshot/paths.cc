@@ -110,10 +110,14 @@ bool IsOurs(std::string_view path) {
   }
   for (std::size_t i = 1; i < names.size() && i < 3; ++i) {
     if (i == 2 && parts.kind != "trigger") break;  // a column's name says nothing
-    for (const std::string_view start :
-         {"_understudy", "_migration", "_id_mapping", "_schema_identity"}) {
-      if (StartsWith(names[i], start)) return true;
+    // An application may have a table of migrations of its own: only whole names are ours.
+    for (const std::string_view ours :
+         {"_migration_marker", "_migration_log", "_migration_txn", "_migration_status",
+          "_migration_progress", "_id_mapping", "_id_mapping_new", "_schema_identity"}) {
+      if (names[i] == ours) return true;
     }
+    if (StartsWith(names[i], "_understudy")) return true;
+    if (parts.kind == "trigger" && StartsWith(names[i], "_migration_on_")) return true;
   }
   return false;
 }

@@ -163,6 +163,39 @@ TEST_F(Recorded, GroupsWritesOfALibraryThatAsksForIt) {
               ElementsAre("n|n|", "i1|i1|", "i1|i2|", "n|n|"));
 }
 
+TEST_F(Recorded, LeavesTriggersOfOthersAlone) {
+  Begin("CREATE TABLE t(id INTEGER PRIMARY KEY)");
+  session_->Execute(
+      "CREATE TABLE other(x); CREATE TRIGGER _migration_on_sale AFTER INSERT ON t BEGIN "
+      "INSERT INTO other VALUES (NEW.id); END");
+  SqliteCapture capture(*session_);
+  EXPECT_THAT(capture.LikeOurs(), ElementsAre("trigger _migration_on_sale"));
+  session_->Begin(db::Isolation::kDefault, false, true);
+  capture.StartDraining(schema_.tables);
+  EXPECT_THAT(capture.LikeOurs(), ElementsAre("trigger _migration_on_sale"));
+  capture.Remove(false, false);
+  session_->Commit();
+  session_->Execute("INSERT INTO t VALUES (1)");
+  EXPECT_EQ(session_->Scalar("SELECT count(*) FROM other").AsInteger(), 1);
+}
+
+// hard-case 141: the rowid of a row that is to be inserted is not known yet; entries of the log
+// count among total_changes, and not among changes; no number of a transaction is seen.
+TEST_F(Recorded, LetsApplicationsNoticeNoMoreThanTotalChanges) {
+  Begin(
+      "CREATE TABLE t(v TEXT UNIQUE); CREATE TABLE before(id INT);"
+      "CREATE TRIGGER first BEFORE INSERT ON t BEGIN INSERT INTO before VALUES (NEW.rowid); END");
+  session_->Execute("INSERT INTO t VALUES ('a')");
+  EXPECT_EQ(session_->Scalar("SELECT id FROM before").AsInteger(), -1);
+  EXPECT_THAT(Log(), UnorderedElementsAre("insert before integer:1", "insert t integer:1"));
+  const std::int64_t before = session_->Scalar("SELECT total_changes()").AsInteger();
+  session_->Execute("UPDATE t SET v = 'b'");
+  EXPECT_EQ(session_->Scalar("SELECT changes()").AsInteger(), 1);
+  EXPECT_EQ(session_->Scalar("SELECT total_changes()").AsInteger(), before + 2);
+  EXPECT_THAT(hot_copy::Rows(*session_, "SELECT DISTINCT txn_id FROM _migration_log"),
+              ElementsAre("n|"));
+}
+
 // hard-case 91, 143
 TEST_F(Recorded, RefusesWritesWithATextOfItsOwnAndTakesThemAgain) {
   Begin("CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1)");

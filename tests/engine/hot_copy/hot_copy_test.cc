@@ -87,6 +87,23 @@ TEST(Plan, RefusesByNameAndPrepareLeavesNothingBehind) {
   EXPECT_FALSE(std::filesystem::exists(folder.new_file()));
 }
 
+// A table of such a name went neither over nor was it told as removed; a trigger was dropped.
+TEST(Plan, RefusesNamesLikeTheEnginesOwn) {
+  Folder folder(std::string(kThings) +
+                    "; CREATE TABLE _migration_versions(v INT); CREATE TABLE _migrations(v INT);"
+                    "CREATE TRIGGER _migration_on_sale AFTER INSERT ON things BEGIN INSERT INTO "
+                    "_migrations VALUES (1); END",
+                std::string(kThingsToo) + "; CREATE TABLE _migrations(v INT)");
+  EXPECT_THAT(Refusals(folder.Plan()),
+              AllOf(HasSubstr("has a table _migration_versions"),
+                    HasSubstr("has a trigger _migration_on_sale"), Not(HasSubstr("_migrations"))));
+  EXPECT_EQ(folder.Run(Phase::kPrepare).kind, Kind::kRefused);
+  folder.Write("DROP TABLE _migration_versions; DROP TRIGGER _migration_on_sale");
+  EXPECT_EQ(Refusals(folder.Plan()), "");
+  ExpectOk(folder.Run(Phase::kDrain));
+  EXPECT_EQ(Refusals(folder.Plan()), "");
+}
+
 TEST(Plan, SaysThatThereIsNothingToDo) {
   Folder folder(kThings, std::string(kThings) + " -- the same\n;");
   EXPECT_THAT(Lines(folder.Plan()), HasSubstr("has this schema already"));
@@ -536,6 +553,40 @@ TEST_P(InBothModes, KeepsTheTargetsTriggersOffUntilTheCutover) {
     folder.New()->Execute("DELETE FROM seen; INSERT INTO things(id) VALUES (9)");
     EXPECT_EQ(Rows(*folder.New(), "SELECT * FROM seen"), std::vector<std::string>{"ti|i9|"});
   }
+}
+
+// hard-case 88, with triggers at replay: rows that exchange a unique value cannot be updated one
+// after the other.
+TEST_P(InBothModes, ReplaysExchangedUniqueValuesWithTriggersOn) {
+  const std::string table =
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, u TEXT UNIQUE, v INT);"
+      "CREATE TABLE p(a TEXT, b INT, u INT UNIQUE, PRIMARY KEY (a, b)) "
+      "WITHOUT ROWID";
+  Folder folder(table +
+                    "; INSERT INTO t VALUES (1, 'a', 0), (2, 'b', 0), (3, 'c', 0), (4, 'd', 0);"
+                    "INSERT INTO p VALUES ('x', 1, 1), ('x', 2, 2)",
+                table +
+                    "; CREATE TABLE seen(what TEXT);"
+                    "CREATE TRIGGER i AFTER INSERT ON t BEGIN INSERT INTO seen VALUES "
+                    "('i' || NEW.id); END;"
+                    "CREATE TRIGGER u AFTER UPDATE ON t BEGIN INSERT INTO seen VALUES "
+                    "('u' || NEW.id); END;"
+                    "CREATE TRIGGER d AFTER DELETE ON t BEGIN INSERT INTO seen VALUES "
+                    "('d' || OLD.id); END",
+                GetParam());
+  folder.options["triggers_on_replay"] = true;
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write(
+      "BEGIN; UPDATE t SET u = 'free' WHERE id = 1; UPDATE t SET u = 'a' WHERE id = 2;"
+      "UPDATE t SET u = 'b' WHERE id = 1; UPDATE t SET v = 9 WHERE id = 3; COMMIT;"
+      "BEGIN; UPDATE p SET u = 9 WHERE b = 1; UPDATE p SET u = 1 WHERE b = 2;"
+      "UPDATE p SET u = 2 WHERE b = 1; COMMIT");
+  ExpectOk(folder.Run(Phase::kVerify));
+  for (const char* sql : {"SELECT * FROM t ORDER BY 1", "SELECT * FROM p ORDER BY 1, 2"}) {
+    EXPECT_EQ(Rows(*folder.Old(), sql), Rows(*folder.New(), sql));
+  }
+  EXPECT_EQ(Rows(*folder.New(), "SELECT what FROM seen ORDER BY rowid"),
+            (std::vector<std::string>{"td1|", "tu2|", "tu3|", "ti1|"}));
 }
 
 TEST_P(InBothModes, ChecksReferencesBeforeItIsReady) {

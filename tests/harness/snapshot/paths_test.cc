@@ -56,7 +56,9 @@ TEST(IsOurs, TellsTheEnginesOwnFromWhatLooksLikeIt) {
   EXPECT_TRUE(IsOurs("table:main._migration_status"));
   EXPECT_TRUE(IsOurs("column:main._id_mapping.old_id"));
   EXPECT_TRUE(IsOurs("table:main._schema_identity"));
-  EXPECT_TRUE(IsOurs("trigger:main.orders._migration_capture"));
+  EXPECT_TRUE(IsOurs("trigger:main.orders._migration_on_insert_orders"));
+  EXPECT_FALSE(IsOurs("table:main._migrations"));
+  EXPECT_FALSE(IsOurs("column:main._migration_versions.v"));
   EXPECT_FALSE(IsOurs("table:public.orders"));
   EXPECT_FALSE(IsOurs("table:public.understudy"));
   EXPECT_FALSE(IsOurs("column:public.orders.understudy"));
