@@ -1,7 +1,11 @@
 // Killed at every point, then resumed; and killed, then reset; while others write.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "engine/base/error.h"
 #include "engine/core/points.h"
 #include "tests/engine/hot_copy/support.h"
 
@@ -118,6 +122,81 @@ TEST_P(KilledAt, IsResetAndWritesAreTakenAgain) {
   const core::PhaseOutcome again = folder.Run(Phase::kVerify);
   EXPECT_TRUE(again.ok()) << again.message;
   ExpectEqual(folder);
+}
+
+// The engine as a process of its own, which is killed where it stands at that point.
+void RunUntilKilled(const Folder& folder, const std::string& point) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    OnPoint probe(point, [] { ::kill(::getpid(), SIGKILL); });
+    folder.Run(Phase::kVerify, &probe);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(status)) << point << " was not passed";
+}
+
+TEST_P(KilledAt, GoesOnAfterAKill) {
+  Folder folder(kOld, kNew, wal());
+  folder.options["limits"] = {{"chunk_rows", 300}};
+  RunUntilKilled(folder, point());
+  try {  // refused while it drains
+    const auto old = folder.Old();
+    old->Execute("PRAGMA foreign_keys = ON");
+    Write(*old, 5);
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("understudy: draining, retry"));
+  }
+  const core::PhaseOutcome outcome = folder.Run(Phase::kVerify);
+  EXPECT_TRUE(outcome.ok()) << outcome.message;
+  ExpectEqual(folder);
+}
+
+TEST_P(KilledAt, IsResetAfterAKill) {
+  Folder folder(kOld, kNew, wal());
+  RunUntilKilled(folder, point());
+  const bool ready = folder.Status().of_strategy.in_service == core::Owner::kNew;
+  const core::PhaseOutcome outcome = folder.Reset();
+  EXPECT_EQ(outcome.kind, ready ? Kind::kRefused : Kind::kDone) << outcome.message;
+  if (ready) return;
+  EXPECT_FALSE(std::filesystem::exists(folder.new_file()));
+  folder.Write("INSERT INTO people VALUES (5000, 'after', 'reset', 1)");
+  const core::PhaseOutcome again = folder.Run(Phase::kVerify);
+  EXPECT_TRUE(again.ok()) << again.message;
+  ExpectEqual(folder);
+}
+
+// hard-case 142: a unit commits in one file alone, so that nothing hangs on a commit over both.
+TEST_P(KilledAt, CommitsInOneFileAtATime) {
+  const bool before = point().ends_with(".before_commit");
+  if (!before && !point().ends_with(".after_commit")) return;
+  Folder folder(kOld, kNew, wal());
+  const auto old = folder.Old();
+  const auto version = [&] { return old->Scalar("PRAGMA main.data_version").AsInteger(); };
+  const bool drain = point().rfind("drain.", 0) == 0;
+  const std::string stem = point().substr(0, point().rfind('.'));
+  std::int64_t seen = 0;
+  int committed = 0;
+  OnPoint from(stem + ".before_commit", [&] { seen = version(); });
+  OnPoint to(stem + ".after_commit", [&] {
+    ++committed;
+    EXPECT_EQ(version() != seen, drain) << "the old file";
+  });
+  class Both final : public core::Probe {
+   public:
+    Both(core::Probe& a, core::Probe& b) : a_(a), b_(b) {}
+    void OnEvent(const core::Event& event) override {
+      a_.OnEvent(event);
+      b_.OnEvent(event);
+    }
+
+   private:
+    core::Probe& a_;
+    core::Probe& b_;
+  } both(from, to);
+  EXPECT_TRUE(folder.Run(Phase::kVerify, &both).ok());
+  EXPECT_GT(committed, 0);
 }
 
 std::vector<std::string> PointsOfHotCopy() {
