@@ -9,6 +9,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/sabotage.h"
 #include "engine/capture/sqlite_capture.h"
 #include "engine/catalog/sqlite_diff.h"
 #include "engine/core/journal.h"
@@ -360,6 +361,7 @@ core::Plan HotCopy::MakePlan() {
     plan.refused.push_back({objection.object, objection.why});
   }
   plan.warnings.insert(plan.warnings.end(), diff_.warnings.begin(), diff_.warnings.end());
+  for (const std::string& line : Mover::NotCompared(move_)) plan.warnings.push_back(line);
   CheckNewObjects(plan);
 
   const auto old = Old(true);
@@ -567,6 +569,7 @@ void HotCopy::Drain(const core::CutoverOptions& /*options*/) {
                            std::to_string(static_cast<std::int64_t>(MillisecondsSince(started))) +
                            " ms; the old file refuses writes until the cutover, or until "
                            "understudy migrate reset");
+  for (const std::string& line : Mover::NotCompared(move_)) context_.Log("info", line);
   KeepMapping(mover.session());
 }
 
@@ -606,7 +609,7 @@ void HotCopy::Cutover(const core::CutoverOptions& /*options*/) {
   db::Transaction held(*old, db::Isolation::kDefault, false, /*immediate=*/true);
   context_.At("cutover.locked");
   SqliteCapture capture(*old);
-  if (capture.Mark() != SqliteMark::kDraining) {
+  if (capture.Mark() != SqliteMark::kDraining && !Sabotaged("hot-copy-trusts-the-mark")) {
     throw Error(ErrorKind::kMismatch, "the old file is " + std::string(MarkName(capture.Mark())) +
                                           ", not draining; run: understudy migrate drain");
   }
@@ -623,7 +626,8 @@ void HotCopy::Cutover(const core::CutoverOptions& /*options*/) {
   if (!state.drain_completed) {
     throw Error(ErrorKind::kMismatch, "the drain is not complete; run: understudy migrate drain");
   }
-  if (const std::int64_t last = capture.LastLogId(); last > state.last_replayed) {
+  if (const std::int64_t last = capture.LastLogId();
+      last > state.last_replayed && !Sabotaged("hot-copy-trusts-the-log")) {
     throw Error(ErrorKind::kMismatch, "replay divergence: the log of the old file goes to entry " +
                                           std::to_string(last) + ", and only " +
                                           std::to_string(state.last_replayed) +

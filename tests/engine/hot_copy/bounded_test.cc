@@ -1,0 +1,140 @@
+// What is compared, and in pieces of what size.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/base/error.h"
+#include "tests/engine/hot_copy/support.h"
+
+namespace understudy::hot_copy {
+namespace {
+using core::Phase;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+void ExpectOk(const core::PhaseOutcome& outcome) {
+  ASSERT_TRUE(outcome.ok()) << core::OutcomeName(outcome.kind) << ": " << outcome.message;
+}
+
+std::string Numbers(int count, const std::string& select) {
+  return "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " +
+         std::to_string(count) + ") " + select + " FROM n";
+}
+
+// hard-case 138: no unit reads all of a table that has no index to find the seeds' rows by
+TEST(Bounded, MatchesSeedsInChunks) {
+  for (const bool wal : {false, true}) {
+    Folder folder(
+        "CREATE TABLE roles(id INTEGER PRIMARY KEY, name TEXT);"
+        "CREATE TABLE users(id INTEGER PRIMARY KEY, role INTEGER REFERENCES roles(id));" +
+            Numbers(1000, "INSERT INTO roles SELECT i, 'role ' || i") + ";" +
+            Numbers(1000, "INSERT INTO users SELECT i, i"),
+        "CREATE TABLE roles(id INTEGER PRIMARY KEY, name TEXT UNIQUE);"
+        "CREATE TABLE users(id INTEGER PRIMARY KEY, role INTEGER REFERENCES roles(id));"
+        "INSERT INTO roles VALUES (1, 'role 900'), (900, 'new'), (3, 'role 3'), (5000, 'role 7')",
+        wal);
+    folder.options["limits"] = {{"chunk_rows", 100}};
+    int units = 0;
+    OnPoint probe("sync.after_commit", [&] { ++units; });
+    ExpectOk(folder.Run(Phase::kPrepare, &probe));
+    EXPECT_GE(units, 10);
+    EXPECT_LT(units, 40);  // and each once
+    folder.Write("INSERT INTO roles VALUES (2000, 'late'); INSERT INTO users VALUES (2000, 2000)");
+    ExpectOk(folder.Run(Phase::kVerify));
+    EXPECT_EQ(Rows(*folder.Old(),
+                   "SELECT u.id, r.name FROM users u JOIN roles r ON r.id = u.role ORDER BY 1"),
+              Rows(*folder.New(),
+                   "SELECT u.id, r.name FROM users u JOIN roles r ON r.id = u.role ORDER BY 1"));
+    EXPECT_EQ(Rows(*folder.New(), "SELECT name FROM roles WHERE id IN (1, 3, 900, 5000)"),
+              (std::vector<std::string>{"trole 900|", "trole 3|", "tnew|", "trole 7|"}));
+  }
+}
+
+struct Extra {
+  const char* name;
+  std::string key;      // of the old table
+  std::string new_key;  // of the new one
+  std::string fill;     // columns of the rows 1 to n
+  std::string extra;    // a row of the new table that is nobody's
+  int rows;
+};
+void PrintTo(const Extra& extra, std::ostream* out) { *out << extra.name; }
+
+class Comparison : public ::testing::TestWithParam<Extra> {};
+
+// hard-case 84: rows that were deleted with triggers switched off are in the new file alone
+TEST_P(Comparison, FindsRowsOfTheNewFileAlone) {
+  const Extra& c = GetParam();
+  Folder folder("CREATE TABLE t(" + c.key + ", v TEXT);" +
+                    Numbers(c.rows, "INSERT INTO t SELECT " + c.fill + ", 'v'"),
+                "CREATE TABLE t(" + c.new_key + ", v TEXT); CREATE TABLE more(x)");
+  folder.options["limits"] = {{"chunk_rows", 4000}};
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.New()->Execute("INSERT INTO t VALUES (" + c.extra + ", 'v')");
+  const core::PhaseOutcome outcome = folder.Run(Phase::kDrain);
+  EXPECT_EQ(outcome.kind, core::PhaseOutcome::Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("triggers switched off"));
+  EXPECT_THAT(outcome.message, HasSubstr("understudy migrate reset"));
+  ExpectOk(folder.Reset());
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.Write("DELETE FROM t WHERE rowid % 7 = 0; UPDATE t SET v = 'w' WHERE rowid % 5 = 0");
+  ExpectOk(folder.Run(Phase::kVerify));  // and none of those that belong there
+  EXPECT_EQ(folder.Old()->Scalar("SELECT count(*) FROM t").AsInteger(),
+            folder.New()->Scalar("SELECT count(*) FROM t").AsInteger());
+}
+
+constexpr int kMany = 21000;  // more than are counted at once
+INSTANTIATE_TEST_SUITE_P(
+    Tables, Comparison,
+    ::testing::Values(
+        Extra{"BeforeTheFirst", "id INTEGER PRIMARY KEY", "id INTEGER PRIMARY KEY", "i", "-5", 9},
+        Extra{"Between", "id INTEGER PRIMARY KEY", "id INTEGER PRIMARY KEY", "i * 2", "7", 6000},
+        Extra{"AfterTheLast", "id INTEGER PRIMARY KEY", "id INTEGER PRIMARY KEY", "i", "90000", 9},
+        Extra{"ByText", "k TEXT PRIMARY KEY", "k TEXT PRIMARY KEY", "'k' || i", "'kk'", 9},
+        Extra{"ByTextAndMany", "k TEXT PRIMARY KEY", "k TEXT PRIMARY KEY", "'k' || i", "'kk'",
+              kMany},
+        Extra{"AssignedAndMany", "k TEXT NOT NULL PRIMARY KEY", "id INTEGER PRIMARY KEY, k TEXT",
+              "'k' || i", "90000, 'kk'", kMany}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+// What triggers_on_replay leaves uncompared is said before, and the rest is compared.
+TEST(Triggers, TellWhatTheyKeepFromBeingCompared) {
+  const std::string tables =
+      "CREATE TABLE plain(id INTEGER PRIMARY KEY, v); CREATE TABLE counted(id INTEGER PRIMARY KEY, "
+      "v, n INT DEFAULT 0); CREATE TABLE filled(id INTEGER PRIMARY KEY, v); CREATE TABLE "
+      "kept(id INTEGER PRIMARY KEY, v);";
+  Folder folder(
+      tables +
+          "INSERT INTO plain VALUES (1, 1); INSERT INTO counted VALUES (1, 1, 0);"
+          "INSERT INTO filled VALUES (1, 1); INSERT INTO kept VALUES (1, 1)",
+      tables +
+          "CREATE TRIGGER counts AFTER UPDATE OF v ON counted BEGIN UPDATE \"counted\" SET "
+          "n = n + 1 WHERE id = NEW.id; END;"
+          "CREATE TRIGGER fills AFTER INSERT ON plain BEGIN INSERT INTO filled(v) VALUES "
+          "(NEW.v); END;"
+          "CREATE TRIGGER keeps BEFORE UPDATE ON kept BEGIN SELECT RAISE(IGNORE); END;"
+          "CREATE TABLE more(x)");
+  EXPECT_TRUE(folder.Plan().warnings.empty());
+  folder.options["triggers_on_replay"] = true;
+  const auto warnings = folder.Plan().warnings;
+  EXPECT_THAT(warnings,
+              Contains("rows of counted that are replayed with the triggers on are compared "
+                       "by their keys alone: the trigger counts may change them"));
+  EXPECT_THAT(warnings, Contains("rows of filled that are replayed with the triggers on are not "
+                                 "compared with the old file: the trigger fills may change them"));
+  EXPECT_THAT(warnings, Contains(HasSubstr("rows of kept that")));
+  EXPECT_THAT(warnings, Not(Contains(HasSubstr("rows of plain"))));
+  ExpectOk(folder.Run(Phase::kPrepare));
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write(
+      "UPDATE plain SET v = 2; INSERT INTO plain VALUES (2, 5); UPDATE counted SET v = 2;"
+      "UPDATE filled SET v = 3; UPDATE kept SET v = 4; DELETE FROM counted WHERE id = 9");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT * FROM counted"), std::vector<std::string>{"i1|i2|i1|"});
+  EXPECT_EQ(Rows(*folder.New(), "SELECT v FROM filled ORDER BY id"),
+            (std::vector<std::string>{"i3|", "i5|"}));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT v FROM kept"), std::vector<std::string>{"i1|"});
+}
+
+}  // namespace
+}  // namespace understudy::hot_copy
