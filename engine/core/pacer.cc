@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kNap{100};  // how late a stop may be noticed
 constexpr double kMuchSlower = 10;
+constexpr std::size_t kPositionsKept = 10000;  // of one standby
 
 // Ours are known by the name that they give.
 constexpr const char* kLook = R"(
@@ -17,13 +18,19 @@ SELECT (SELECT count(*) FROM pg_stat_activity w
         WHERE w.wait_event_type = 'Lock' AND w.application_name NOT LIKE 'understudy-engine%'
           AND EXISTS (SELECT FROM unnest(pg_blocking_pids(w.pid)) AS b(pid)
                       JOIN pg_stat_activity o ON o.pid = b.pid
-                      WHERE o.application_name LIKE 'understudy-engine%')),
-       (SELECT coalesce(max(extract(epoch FROM replay_lag)), 0) FROM pg_stat_replication))";
+                      WHERE o.application_name LIKE 'understudy-engine%')))";
+
+// Positions as numbers. What a standby has not told (pg_basebackup, no right to see) is null.
+constexpr const char* kStandbys = R"(
+SELECT coalesce(nullif(application_name, ''), client_addr::text, 'one') || ' (pid ' || pid || ')',
+       pg_current_wal_lsn() - '0/0'::pg_lsn, replay_lsn - '0/0'::pg_lsn,
+       coalesce(extract(epoch FROM replay_lag), 0)
+FROM pg_stat_replication WHERE replay_lsn IS NOT NULL)";
 
 }  // namespace
 
-Pacer::Pacer(const Context& context, db::Endpoint production)
-    : context_(context), production_(std::move(production)) {}
+Pacer::Pacer(const Context& context, db::Endpoint production, std::chrono::milliseconds lag)
+    : context_(context), production_(std::move(production)), lag_(lag) {}
 
 Pacer::~Pacer() = default;
 
@@ -43,13 +50,46 @@ void Pacer::Sleep(std::chrono::duration<double> time) const {
 }
 
 // REQUIRES: the mutex is held.
+std::string Pacer::LookAtStandbys() {
+  const auto now = SteadyClock::now();
+  std::map<std::string, Standby> seen;
+  std::string behind;
+  for (const db::Row& row : session_->Query(kStandbys).rows) {
+    const std::string& name = row[0].text;
+    Standby& standby = seen[name];
+    if (const auto known = standbys_.find(name); known != standbys_.end()) {
+      standby = std::move(known->second);
+    }
+    const std::int64_t written = row[1].AsInteger();
+    const std::int64_t replayed = row[2].AsInteger();
+    auto& positions = standby.written;
+    while (!positions.empty() && positions.front().first <= replayed) positions.pop_front();
+    if (written > replayed && positions.size() < kPositionsKept) {
+      positions.emplace_back(written, now);
+    }
+    std::chrono::duration<double> lag{row[3].AsReal()};
+    if (written <= replayed) lag = lag.zero();
+    if (!positions.empty()) {
+      lag = std::max(lag, std::chrono::duration<double>(now - positions.front().second));
+    }
+    standby.least = std::min(standby.least.value_or(lag), lag);
+    if (lag > *standby.least + lag_ && behind.empty()) {
+      behind = "the standby " + name + " is " +
+               std::to_string(static_cast<std::int64_t>(lag.count())) + " s behind";
+    }
+  }
+  standbys_ = std::move(seen);
+  return behind;
+}
+
+// REQUIRES: the mutex is held.
 std::string Pacer::Look() {
-  if (blind_) return "";
+  if (SteadyClock::now() < blind_until_) return "";
   try {
     if (!session_) {
       db::SessionOptions options;
       options.application_name = "understudy-engine pacer";
-      options.statement_timeout = std::chrono::seconds(10);
+      options.statement_timeout = kNoAnswer;
       session_ = db::Connect(production_, options);
     }
     const auto before = SteadyClock::now();
@@ -64,15 +104,16 @@ std::string Pacer::Look() {
     if (took > slow) {
       return "production answered a probe in " + std::to_string(static_cast<int>(took)) + " ms";
     }
-    if (row[1].AsReal() > static_cast<double>(kLag.count())) {
-      return "a standby is " + row[1].text + " s behind";
-    }
+    return LookAtStandbys();
   } catch (const Error& error) {
-    blind_ = true;
+    if (error.kind() == ErrorKind::kCancelled) {
+      return "production did not answer a probe in " + std::to_string(kNoAnswer.count()) + " ms";
+    }
     session_.reset();
-    context_.Log(
-        "warning",
-        std::string("production cannot be watched, so nothing slows the copy: ") + error.what());
+    blind_until_ = SteadyClock::now() + kBlindFor;
+    context_.Log("warning",
+                 std::string("production cannot be watched, so nothing slows the copy for now: ") +
+                     error.what());
   }
   return "";
 }
@@ -96,9 +137,10 @@ void Pacer::Moved(std::int64_t rows, std::int64_t bytes) {
       const std::string why = Look();
       if (why.empty()) {
         pause_ = std::chrono::milliseconds(0);
+        if (!holding_.empty()) context_.Log("info", "going on at full speed");
       } else {
         pause_ = pause_.count() == 0 ? kFirstPause : std::min(pause_ * 2, kLongestPause);
-        if (why != holding_) context_.Log("info", "holding back: " + why);
+        if (holding_.empty()) context_.Log("info", "holding back: " + why);
       }
       holding_ = why;
       next_look_ = SteadyClock::now() + kLookEvery;

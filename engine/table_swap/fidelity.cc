@@ -33,9 +33,11 @@ class Statements {
 void Owners(db::Session& session, const db::Params& relations, const db::Params& routines,
             Statements& statements) {
   // Sequences that belong to a column follow their table.
+  std::set<std::pair<std::string, std::string>> owners;
   for (const db::Row& row : session
                                 .Query(R"(
-SELECT i.oid::regclass::text, quote_ident(pg_get_userbyid(o.relowner))
+SELECT i.oid::regclass::text, quote_ident(pg_get_userbyid(o.relowner)),
+       i.relnamespace::regnamespace::text
 FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
 JOIN pg_class o ON o.oid = p.o JOIN pg_class i ON i.oid = p.i
 WHERE o.relowner <> i.relowner
@@ -45,17 +47,25 @@ WHERE o.relowner <> i.relowner
 ORDER BY p.i)",
                                        relations)
                                 .rows) {
+    // An owner must be allowed to have it where it is, and foreign keys are checked as its owner.
+    if (owners.emplace(row[2].text, row[1].text).second) {
+      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
+    }
     statements.Add("ALTER TABLE " + row[0].text + " OWNER TO " + row[1].text);
   }
   for (const db::Row& row : session
                                 .Query(R"(
-SELECT i.oid::regprocedure::text, quote_ident(pg_get_userbyid(o.proowner)), i.prokind = 'a'
+SELECT i.oid::regprocedure::text, quote_ident(pg_get_userbyid(o.proowner)), i.prokind = 'a',
+       i.pronamespace::regnamespace::text
 FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
 JOIN pg_proc o ON o.oid = p.o JOIN pg_proc i ON i.oid = p.i
 WHERE o.proowner <> i.proowner ORDER BY p.i)",
                                        routines)
                                 .rows) {
     if (row[2].AsBool()) continue;  // an aggregate's identity is written otherwise; see Grants
+    if (owners.emplace(row[3].text, row[1].text).second) {
+      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[3].text + " TO " + row[1].text);
+    }
     statements.Add("ALTER ROUTINE " + row[0].text + " OWNER TO " + row[1].text);
   }
   statements.Flush();

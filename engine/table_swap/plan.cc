@@ -147,6 +147,8 @@ core::Plan TableSwap::MakePlan() {
   if (settings_.from_source) CheckPooler(spec_.Endpoint("source"), "source", plan);
   if (!plan.can_run()) return plan;
   const auto session = Connect();
+  CheckStandby(*session, plan);
+  if (!plan.can_run()) return plan;
   const Known known = ReadOrNothing(*session);
   if (known.manifest && !known.rolled_back) {
     PlanWhatIsLeft(known, plan);
@@ -164,7 +166,10 @@ core::Plan TableSwap::MakePlan() {
       plan.refused.push_back({"schema " + schema, "there is no such schema in the target"});
     }
   }
-  if (!plan.can_run()) return plan;
+  if (!plan.can_run()) {
+    TellOthers(*session, ListMovables(*session, settings_.schemas), plan);
+    return plan;
+  }
 
   // The new schema: the source itself, or a scratch database that is dropped again at once. Not
   // prepare's own, which may be at work just now.
@@ -184,15 +189,18 @@ core::Plan TableSwap::MakePlan() {
   if (settings_.from_source) {
     fresh = db::Connect(spec_.Endpoint("source"),
                         {.application_name = "understudy-engine plan", .read_only = true});
+    CheckReading(*fresh, "source", plan);
   }
   if (const ScratchPlace place = FindScratchPlace(*session, fresh ? *fresh : *session, spec_.id);
       !place.refused.empty()) {
     plan.refused.push_back({"the role that migrates", place.refused});
   }
   if (!settings_.from_source) {
-    CheckPrivileges(*session, ListMovables(*session, settings_.schemas), settings_, plan);
-    if (!plan.can_run()) return plan;
-    plan.steps.clear();
+    core::Plan rights;  // without them there is no scratch database to look at
+    rights.refused = plan.refused;
+    CheckPrivileges(*session, ListMovables(*session, settings_.schemas), settings_, rights);
+    CheckReading(*session, "target", rights);
+    if (!rights.can_run()) return rights;
     other_plans.emplace(spec_.Target(), request.migration_id);
     dropped.scratch = &scratch;
     scratch.Make();
@@ -213,7 +221,15 @@ core::Plan TableSwap::MakePlan() {
   CheckPrivileges(*session, old_objects, settings_, plan);
   CheckReplication(*session, old_objects, settings_, plan);
   CheckLockTable(*session, old_objects, plan);
-  PlanTables(*session, *fresh, decision, old_objects, plan);
+  try {
+    PlanTables(*session, *fresh, decision, old_objects, plan);
+  } catch (const Error& error) {
+    if (error.code() != "42501" || plan.can_run()) throw;
+    plan.warnings.push_back(
+        "not everything could be looked at without the rights that are refused "
+        "below: " +
+        error.message());
+  }
   TellOthers(*session, old_objects, plan);
   return plan;
 }
@@ -350,6 +366,8 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
   for (const LabelToAdd& label : decision.labels) add("prepare", label.sql);
   std::vector<std::string> captured;
   std::int64_t bytes = 0;
+  std::vector<catalog::Oid> kept;     // of production, copied to the shadow
+  std::vector<catalog::Oid> brought;  // of the source
   std::vector<core::PlanStep> copies;
   for (const SetTable& table : decision.tables) {
     const catalog::Table* old_table = find(old_tables, table.name);
@@ -376,6 +394,7 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
       copy.bytes = from->bytes;
       copy.estimate_ms = Estimate(from->bytes, preserved ? kInsertBytesPerMs : kCopyBytesPerMs);
       bytes += from->bytes;
+      (preserved ? kept : brought).push_back(from->oid);
     }
     copies.push_back(std::move(copy));
   }
@@ -494,7 +513,9 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
   }
   add("verify", "validate the foreign keys that were added in the cutover; check the exchange");
   add("cleanup", "drop the backup");
-  CheckDisk(session, bytes, plan);
+  SpaceNeeds needs = NeedsOf(session, kept);
+  for (const auto& [tablespace, size] : NeedsOf(fresh, brought)) needs[tablespace] += size;
+  CheckDisk(session, needs, plan);
 }
 
 }  // namespace understudy::table_swap

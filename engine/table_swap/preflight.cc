@@ -1,7 +1,11 @@
 #include "engine/table_swap/preflight.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <fstream>
 
 #include "engine/base/error.h"
 #include "engine/db/identifier.h"
@@ -13,6 +17,9 @@ namespace {
 constexpr const char* kLongTransaction = "5 seconds";
 constexpr double kLockTableFull = 0.9;
 constexpr double kLockTableTight = 0.5;
+constexpr std::int64_t kDiskTold = std::int64_t{1} << 30;
+constexpr std::size_t kNamesShown = 200;
+constexpr const char* kGrantStep = "the least that its role needs: ";
 
 std::string Lines(const db::Result& result) {
   std::string all;
@@ -90,31 +97,40 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
                                "WHERE rolname = current_user")
                            .rows.at(0);
   const std::string& name = role[0].text;
-  std::string owners;
+  const auto grant = [&](const std::string& sql) {
+    core::PlanStep step;
+    step.phase = "plan";
+    step.what = kGrantStep + sql;
+    plan.steps.push_back(std::move(step));
+  };
+  const std::string to = " TO " + name;
+  // Superusers are told what a lesser role would need.
+  const std::string createdb = "ALTER ROLE " + name + " CREATEDB";
+  const std::string create_here = "GRANT CREATE ON DATABASE " + role[3].text + to;
+  const std::string monitor = "GRANT pg_monitor" + to;
+  core::PlanStep scratch;
+  scratch.phase = "plan";
+  scratch.what =
+      "only where this machine has no server programs of the target's major: " + createdb;
+  plan.steps.push_back(std::move(scratch));
+  grant(create_here);
+  for (const std::string& schema : settings.schemas) {
+    grant("GRANT USAGE, CREATE ON SCHEMA " + db::QuoteIdentifier(schema) + to);
+  }
   for (const db::Row& row : session
                                 .Query("SELECT DISTINCT quote_ident(pg_get_userbyid(c.relowner)) "
-                                       "FROM pg_class c WHERE c.oid = ANY ($1::oid[]) ORDER BY 1",
+                                       "FROM pg_class c WHERE c.oid = ANY ($1::oid[]) "
+                                       "AND pg_get_userbyid(c.relowner) <> current_user ORDER BY 1",
                                        {TableOids(old_objects)})
                                 .rows) {
-    owners += (owners.empty() ? "" : ", ") + row[0].text;
+    grant("GRANT " + row[0].text + to);
   }
-  core::PlanStep needs;
-  needs.phase = "plan";
-  needs.what =
-      "the role that does it needs no superuser: CREATEDB (or the server programs of the target's "
-      "major on this machine); GRANT CREATE ON DATABASE " +
-      role[3].text + (owners.empty() ? "" : "; GRANT " + owners) +
-      " (the owners of the tables); GRANT pg_monitor (to see old snapshots); CREATE on the "
-      "schemas; on the source SELECT";
-  plan.steps.push_back(std::move(needs));
+  grant(monitor);
   if (role[1].AsBool()) return;
-  const auto refuse = [&](const std::string& what, const std::string& grant) {
-    plan.refused.push_back({"role " + name, what + ": " + grant});
+  const auto refuse = [&](const std::string& what, const std::string& sql) {
+    plan.refused.push_back({"role " + name, what + ": " + sql});
   };
-  if (!role[2].AsBool()) {
-    refuse("it may not make schemas here",
-           "GRANT CREATE ON DATABASE " + role[3].text + " TO " + name);
-  }
+  if (!role[2].AsBool()) refuse("it may not make schemas here", create_here);
   for (const std::string& schema : settings.schemas) {
     const auto may = session.MaybeScalar(
         "SELECT has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE') "
@@ -122,7 +138,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
         {db::Value::Text(schema)});
     if (may && !may->AsBool()) {
       refuse("it may not move tables into the schema " + schema,
-             "GRANT USAGE, CREATE ON SCHEMA " + db::QuoteIdentifier(schema) + " TO " + name);
+             "GRANT USAGE, CREATE ON SCHEMA " + db::QuoteIdentifier(schema) + to);
     }
   }
   for (const db::Row& row :
@@ -133,7 +149,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
                   "GROUP BY c.relowner ORDER BY 1",
                   {TableOids(old_objects)})
            .rows) {
-    refuse("it does not own " + row[1].text, "GRANT " + row[0].text + " TO " + name);
+    refuse("it does not own " + row[1].text, "GRANT " + row[0].text + to);
   }
   if (!role[4].AsBool()) {
     for (const db::Row& row : session
@@ -150,8 +166,46 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
     plan.warnings.push_back(
         "the role " + name +
         " does not see other sessions' snapshots, so that sessions which would see empty tables "
-        "behind the cutover go unnoticed: GRANT pg_monitor TO " +
-        name);
+        "behind the cutover go unnoticed: " +
+        monitor);
+  }
+}
+
+void CheckReading(db::Session& session, const std::string& side, core::Plan& plan) {
+  const db::Row role = session.Query("SELECT quote_ident(current_user), current_user").rows.at(0);
+  // pg_dump reads the schema of the whole database, and locks every table in it for that.
+  const db::Result missing = session.Query(R"(
+SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'),
+       string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname NOT LIKE 'pg\_%'
+  AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'understudy%'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                  AND d.objid = c.oid AND d.deptype = 'e')
+  AND NOT (has_schema_privilege(n.oid, 'USAGE')
+           AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
+               ELSE has_table_privilege(c.oid, 'SELECT') END)
+GROUP BY n.oid, n.nspname ORDER BY 1)");
+  for (const db::Row& row : missing.rows) {
+    std::string sql;
+    if (!row[1].AsBool())
+      sql = "GRANT USAGE ON SCHEMA " + row[0].text + " TO " + role[0].text + "; ";
+    for (const char* kind : {"TABLES", "SEQUENCES"}) {
+      sql += std::string("GRANT SELECT ON ALL ") + kind + " IN SCHEMA " + row[0].text + " TO " +
+             role[0].text + (*kind == 'T' ? "; " : "");
+    }
+    std::string names = row[2].text;
+    if (names.size() > kNamesShown) names = names.substr(0, names.rfind(", ", kNamesShown)) + ", …";
+    plan.refused.push_back(
+        {"role " + role[0].text, "it may not read " + names + " in the " + side + ": " + sql});
+  }
+}
+
+void CheckStandby(db::Session& target, core::Plan& plan) {
+  if (target.Scalar("SELECT pg_is_in_recovery()").AsBool()) {
+    plan.refused.push_back({"the target",
+                            "this server is a standby, which takes no writes: name its primary as "
+                            "the target"});
   }
 }
 
@@ -185,107 +239,266 @@ void CheckPooler(const db::Endpoint& endpoint, const std::string& side, core::Pl
 
 void CheckLockTable(db::Session& session, const std::vector<Movable>& old_objects,
                     core::Plan& plan) {
-  const db::Row row =
-      session
-          .Query(
-              "SELECT current_setting('max_locks_per_transaction')::bigint * "
-              "(current_setting('max_connections')::bigint + "
-              "current_setting('max_prepared_transactions')::bigint), "
-              "(SELECT count(*) FROM pg_locks WHERE locktype = 'relation'), "
-              "(SELECT count(*) FROM pg_class c WHERE c.oid = ANY ($1::oid[]) OR c.oid IN "
-              "(SELECT indexrelid FROM pg_index WHERE indrelid = ANY ($1::oid[])) OR c.oid IN "
-              "(SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND refclassid = "
-              "'pg_class'::regclass AND refobjid = ANY ($1::oid[]) AND deptype IN ('a', 'i')))",
-              {TableOids(old_objects)})
-          .rows.at(0);
-  const auto capacity = static_cast<double>(row[0].AsInteger());
-  // Both sides, with indexes and sequences, and what drops them again.
-  const auto needed = 2 * static_cast<double>(row[2].AsInteger());
-  const auto used = static_cast<double>(row[1].AsInteger());
-  const std::string numbers = "the exchange needs about " +
-                              std::to_string(static_cast<std::int64_t>(needed)) +
-                              " locks at once, the server's lock table holds about " + row[0].text +
-                              " (max_locks_per_transaction × connections), " + row[1].text +
+  // The exchange locks relations of both sides; dropping a backup locks, of one side, everything
+  // that goes with a table: types, constraints, defaults, the triggers of foreign keys, TOAST.
+  const db::Row row = session
+                          .Query(
+                              R"(
+WITH tables AS MATERIALIZED (SELECT c.oid, c.reltoastrelid FROM pg_class c WHERE c.oid = ANY ($1::oid[])),
+relations AS MATERIALIZED (
+  SELECT oid FROM tables
+  UNION SELECT indexrelid FROM pg_index WHERE indrelid IN (SELECT oid FROM tables)
+  UNION SELECT s.oid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
+      AND refobjid IN (SELECT oid FROM tables) AND deptype IN ('a', 'i'))
+SELECT current_setting('max_locks_per_transaction')::bigint,
+  current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint
+    + current_setting('max_worker_processes')::bigint + current_setting('max_wal_senders')::bigint
+    + coalesce(current_setting('autovacuum_worker_slots', true),
+               current_setting('autovacuum_max_workers'))::bigint + 1,
+  (SELECT count(*) FROM pg_locks WHERE NOT fastpath AND locktype NOT LIKE '%transactionid'
+     AND locktype <> 'virtualxid' AND pid <> pg_backend_pid()),
+  2 * (SELECT count(*) FROM relations),
+  (SELECT count(*) FROM relations) + 2 * (SELECT count(*) FROM tables WHERE reltoastrelid <> 0)
+    + 2 * (SELECT count(*) FROM tables)
+    + (SELECT count(*) FROM pg_constraint WHERE conrelid IN (SELECT oid FROM tables))
+    + (SELECT count(*) FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM tables))
+    + (SELECT count(*) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM tables))
+    + (SELECT count(*) FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM tables))
+    + (SELECT count(*) FROM pg_policy WHERE polrelid IN (SELECT oid FROM tables))
+    + (SELECT count(*) FROM pg_statistic_ext WHERE stxrelid IN (SELECT oid FROM tables)))",
+                              {TableOids(old_objects)})
+                          .rows.at(0);
+  const std::int64_t each = row[0].AsInteger();
+  const std::int64_t slots = row[1].AsInteger();
+  const std::int64_t used = row[2].AsInteger();
+  const std::int64_t exchange = row[3].AsInteger();
+  const std::int64_t removal = row[4].AsInteger();
+  const std::int64_t needed = std::max(exchange, removal) + used;
+  const auto share = [&](double part) { return part * static_cast<double>(each * slots); };
+  const std::string numbers = "the exchange takes about " + std::to_string(exchange) +
+                              " locks in one transaction and removing the backup " +
+                              std::to_string(removal) + ", the server's lock table holds about " +
+                              std::to_string(each * slots) +
+                              " (max_locks_per_transaction = " + row[0].text + "), " + row[2].text +
                               " are taken now; when it is full, clients fail";
-  if (needed + used > capacity * kLockTableFull) {
-    plan.refused.push_back({"the lock table", numbers + ": raise max_locks_per_transaction"});
-  } else if (needed + used > capacity * kLockTableTight) {
+  const auto enough = static_cast<std::int64_t>(
+      std::ceil(static_cast<double>(needed) / kLockTableFull / static_cast<double>(slots)));
+  if (static_cast<double>(needed) > share(kLockTableFull)) {
+    plan.refused.push_back(
+        {"the lock table", numbers + ": set max_locks_per_transaction = " + std::to_string(enough) +
+                               " or more (on standbys first) and restart the server"});
+  } else if (static_cast<double>(needed) > share(kLockTableTight)) {
     plan.warnings.push_back(numbers);
   }
 }
 
-void CheckDisk(db::Session& session, std::int64_t needed_bytes, core::Plan& plan) {
-  const auto told = [&](const std::string& more) {
-    plan.warnings.push_back("the shadow needs about " + std::to_string(needed_bytes >> 20) +
-                            " MB on the server's disk, and as much again of write-ahead log" +
-                            more);
-  };
-  const auto folder = session.MaybeScalar(
+SpaceNeeds NeedsOf(db::Session& session, const std::vector<std::uint32_t>& tables) {
+  SpaceNeeds needs;
+  for (const db::Row& row : session
+                                .Query(R"(
+SELECT coalesce(t.spcname, ''), sum(size)::bigint
+FROM (SELECT reltablespace AS place, pg_table_size(oid) AS size FROM pg_class WHERE oid = ANY ($1::oid[])
+      UNION ALL
+      SELECT i.reltablespace, pg_relation_size(i.oid) FROM pg_index x
+      JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = ANY ($1::oid[])) s
+LEFT JOIN pg_tablespace t ON t.oid = s.place GROUP BY 1)",
+                                       {db::IntegerArray(tables)})
+                                .rows) {
+    needs[row[0].text] += row[1].AsInteger();
+  }
+  return needs;
+}
+
+namespace {
+
+// Whether the server's process is one of this machine's, so that its paths are ours.
+bool RunsHere(db::Session& session) {
+  const std::string pid = session.Scalar("SELECT pg_backend_pid()").text;
+  std::ifstream title("/proc/" + pid + "/cmdline");
+  std::string text;
+  std::getline(title, text, '\0');
+  return text.starts_with("postgres: ");
+}
+
+std::string Megabytes(std::int64_t bytes) {
+  return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MB";
+}
+
+}  // namespace
+
+void CheckDisk(db::Session& session, const SpaceNeeds& needs, core::Plan& plan) {
+  std::map<std::string, std::string> places;  // of each tablespace
+  for (const db::Row& row : session
+                                .Query("SELECT t.spcname, pg_tablespace_location(t.oid), d.oid IS "
+                                       "NOT NULL FROM pg_tablespace t LEFT JOIN pg_database d ON "
+                                       "d.dattablespace = t.oid AND d.datname = current_database()")
+                                .rows) {
+    places[row[0].text] = row[1].text;
+    if (row[2].AsBool()) places[""] = row[1].text;
+  }
+  const bool known =
+      std::ranges::all_of(needs, [&](const auto& need) { return places.contains(need.first); });
+  std::map<std::string, std::int64_t> by_place;  // "" = the data directory
+  std::int64_t all = 0;
+  for (const auto& [tablespace, bytes] : needs) {
+    by_place[places[known ? tablespace : ""]] += bytes;
+    all += bytes;
+  }
+  by_place.try_emplace("", 0);  // the write-ahead log
+  const auto data = session.MaybeScalar(
       "SELECT setting FROM pg_settings WHERE name = 'data_directory' AND setting <> ''");
-  std::error_code error;
-  const bool here = session.Scalar("SELECT inet_server_addr() IS NULL").AsBool();
-  if (!here || !folder || !std::filesystem::is_directory(folder->text, error)) {
-    if (needed_bytes > (std::int64_t{1} << 30)) told("; how much is free there is not known");
+  const std::int64_t log = std::min(
+      all, session
+               .Scalar("SELECT pg_size_bytes(setting || unit) FROM pg_settings WHERE name = "
+                       "'max_wal_size'")
+               .AsInteger());
+  const auto tell = [&](const std::string& what) {
+    core::PlanStep step;
+    step.phase = "plan";
+    step.what = "disk: " + what;
+    plan.steps.push_back(std::move(step));
+  };
+  const std::string sum = "the shadow takes about " + Megabytes(all) +
+                          ", and the server's write-ahead log about " + Megabytes(log) +
+                          " at a time (all of it, " + Megabytes(all) +
+                          ", where an archive or a slot lags)";
+  if (!data || !RunsHere(session)) {
+    const std::string unknown =
+        sum + "; how much is free on the server cannot be seen from here" +
+        (data ? ": compare with df " + data->text + " there"
+              : " (its data_directory is not shown to this role: GRANT pg_monitor)");
+    tell(unknown);
+    if (all > kDiskTold) plan.warnings.push_back(unknown);
     return;
   }
-  const auto space = std::filesystem::space(folder->text, error);
-  if (error) return;
-  if (static_cast<std::uint64_t>(needed_bytes) > space.available) {
-    plan.refused.push_back(
-        {"the server's disk", "the shadow needs about " + std::to_string(needed_bytes >> 20) +
-                                  " MB, and " + std::to_string(space.available >> 20U) +
-                                  " MB are free in " + folder->text});
-  } else if (static_cast<std::uint64_t>(needed_bytes) * 2 > space.available) {
-    told("; " + std::to_string(space.available >> 20U) + " MB are free");
+  // What shares a file system shares its room.
+  struct Room {
+    std::string where;
+    std::int64_t needed = 0;
+    std::int64_t log = 0;
+    std::int64_t free = 0;
+  };
+  std::map<dev_t, Room> rooms;
+  const auto add = [&](const std::string& path, std::int64_t bytes, std::int64_t log_bytes) {
+    struct stat status {};
+    std::error_code error;
+    const auto space = std::filesystem::space(path, error);
+    if (error || ::stat(path.c_str(), &status) != 0) return false;
+    Room& room = rooms[status.st_dev];
+    if (room.where.empty()) room.where = path;
+    room.needed += bytes;
+    room.log += log_bytes;
+    room.free = static_cast<std::int64_t>(space.available);
+    return true;
+  };
+  std::string unseen;
+  for (const auto& [place, bytes] : by_place) {
+    const std::string path = place.empty() ? data->text : place;
+    if (!add(path, bytes, 0)) unseen += (unseen.empty() ? "" : ", ") + path;
   }
+  if (!add(data->text + "/pg_wal", 0, log)) add(data->text, 0, log);
+  for (const auto& [device, room] : rooms) {
+    const std::string numbers =
+        Megabytes(room.needed) + " of tables and indexes" +
+        (room.log == 0 ? "" : " and " + Megabytes(room.log) + " of write-ahead log") + ", " +
+        Megabytes(room.free) + " are free in " + room.where;
+    tell("needed: about " + numbers);
+    if (room.needed > room.free) {
+      plan.refused.push_back({"the server's disk", "the shadow needs about " + numbers +
+                                                       ": make room there, then plan again"});
+    } else if (room.needed + room.log > room.free) {
+      plan.warnings.push_back("the disk may run full: the shadow needs about " + numbers);
+    }
+  }
+  if (!unseen.empty())
+    plan.warnings.push_back(sum + "; how much is free cannot be seen in " + unseen);
 }
 
 void TellOthers(db::Session& session, const std::vector<Movable>& old_objects, core::Plan& plan) {
   for (const db::Row& row :
        session
-           .Query(std::string("SELECT format('pid %s (%s, %s) is in a transaction since %s: %s', "
+           .Query(std::string("SELECT format('pid %s (%s, %s) is in a transaction for %s: %s', "
                               "pid, usename, state, date_trunc('second', now() - xact_start), "
-                              "left(regexp_replace(query, '\\s+', ' ', 'g'), 60)) "
+                              "left(regexp_replace(query, '\\s+', ' ', 'g'), 60)), pid "
                               "FROM pg_stat_activity WHERE datname = current_database() "
                               "AND pid <> pg_backend_pid() AND backend_type = 'client backend' "
                               "AND xact_start < now() - interval '") +
                   kLongTransaction + "' ORDER BY xact_start")
            .rows) {
-    plan.warnings.push_back(row[0].text + "; it may hold back the triggers and the cutover");
+    plan.warnings.push_back(
+        row[0].text +
+        "; it may hold back the triggers and the cutover: let it end, or end it with SELECT "
+        "pg_terminate_backend(" +
+        row[1].text + ")");
   }
   for (const db::Row& row :
        session
-           .Query("SELECT format('the prepared transaction %s of %s is open since %s', "
-                  "quote_literal(gid), owner, date_trunc('second', now() - prepared)) "
+           .Query("SELECT format('the prepared transaction %s of %s is open for %s', "
+                  "quote_literal(gid), owner, date_trunc('second', now() - prepared)), "
+                  "quote_literal(gid) "
                   "FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared")
            .rows) {
-    plan.warnings.push_back(row[0].text + "; it holds the cutover back");
+    plan.warnings.push_back(row[0].text +
+                            "; it holds the cutover back: COMMIT PREPARED or ROLLBACK PREPARED " +
+                            row[1].text);
   }
   const db::Params tables = {TableOids(old_objects)};
-  for (const db::Row& row :
-       session
-           .Query("SELECT format('pid %s: %s', a.pid, left(a.query, 80)) FROM pg_stat_activity a "
-                  "WHERE a.datname = current_database() AND a.backend_type = 'autovacuum worker' "
-                  "AND a.query LIKE '%to prevent wraparound%'")
-           .rows) {
-    plan.warnings.push_back(row[0].text + ": it does not give way to locks; wait for its end");
+  for (const db::Row& row : session
+                                .Query(R"(
+SELECT format('pid %s vacuums %s to prevent wraparound (%s of %s blocks)', a.pid,
+              coalesce(m.oid, p.relid)::regclass, p.heap_blks_scanned, p.heap_blks_total)
+FROM pg_stat_activity a JOIN pg_stat_progress_vacuum p ON p.pid = a.pid
+LEFT JOIN pg_class m ON m.reltoastrelid = p.relid
+WHERE a.datname = current_database() AND a.backend_type = 'autovacuum worker'
+  AND a.query LIKE '%to prevent wraparound%' AND coalesce(m.oid, p.relid) = ANY ($1::oid[])
+ORDER BY 1)",
+                                       tables)
+                                .rows) {
+    plan.warnings.push_back(row[0].text +
+                            "; it does not give way, and holds back the triggers and the cutover: "
+                            "wait for its end");
   }
+  // What is counted with the table's own limit, and its TOAST with it.
   if (const std::string due = Lines(session.Query(
-          "SELECT oid::regclass::text FROM pg_class WHERE oid = ANY ($1::oid[]) AND relkind = 'r' "
-          "AND age(relfrozenxid) > 0.95 * current_setting('autovacuum_freeze_max_age')::bigint "
-          "ORDER BY 1",
+          R"(
+SELECT c.oid::regclass::text FROM pg_class c LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+CROSS JOIN LATERAL (
+  SELECT least(current_setting('autovacuum_freeze_max_age')::bigint,
+               max(option_value::bigint) FILTER (WHERE option_name = 'autovacuum_freeze_max_age')) AS xids,
+         least(current_setting('autovacuum_multixact_freeze_max_age')::bigint,
+               max(option_value::bigint) FILTER (WHERE option_name = 'autovacuum_multixact_freeze_max_age')) AS multis
+  FROM pg_options_to_table(c.reloptions)) l
+WHERE c.oid = ANY ($1::oid[]) AND c.relkind IN ('r', 'm')
+  AND (greatest(age(c.relfrozenxid), age(t.relfrozenxid)) > 0.95 * l.xids
+       OR greatest(mxid_age(c.relminmxid), mxid_age(t.relminmxid)) > 0.95 * l.multis)
+  AND NOT EXISTS (SELECT FROM pg_stat_progress_vacuum p WHERE p.relid IN (c.oid, t.oid))
+ORDER BY 1)",
           tables));
       !due.empty()) {
     plan.warnings.push_back("vacuum to prevent wraparound is due on " + due +
-                            " and would not give way to locks: VACUUM FREEZE them before");
+                            " and would not give way to locks: VACUUM (FREEZE) them before");
   }
-  if (const std::string standbys = Lines(session.Query(
-          "SELECT DISTINCT coalesce(nullif(application_name, ''), client_addr::text, 'one') FROM "
-          "pg_stat_replication WHERE state IN ('streaming', 'catchup') ORDER BY 1"));
-      !standbys.empty()) {
-    plan.warnings.push_back("standbys (" + standbys +
-                            ") replay the cutover's locks and cancel queries on these tables that "
-                            "are longer than their max_standby_streaming_delay");
+  for (const db::Row& row : session
+                                .Query(R"(
+SELECT coalesce(nullif(application_name, ''), client_addr::text, 'pid ' || pid),
+       backend_xmin IS NOT NULL OR EXISTS (SELECT FROM pg_replication_slots s
+         WHERE s.active_pid = r.pid AND s.xmin IS NOT NULL),
+       greatest(age(backend_xmin), (SELECT max(age(s.xmin)) FROM pg_replication_slots s
+         WHERE s.active_pid = r.pid)),
+       coalesce(extract(epoch FROM replay_lag)::bigint, 0)
+FROM pg_stat_replication r WHERE state IN ('streaming', 'catchup') AND replay_lsn IS NOT NULL
+ORDER BY 1)")
+                                .rows) {
+    const std::string feedback =
+        row[1].AsBool()
+            ? "with hot_standby_feedback, its oldest query is " + row[2].text + " transactions old"
+            : "without hot_standby_feedback or without a query now";
+    plan.warnings.push_back(
+        "the standby " + row[0].text + " (" + feedback + ", " + row[3].text +
+        " s behind) replays the cutover's locks: it cancels queries on these tables that go on for "
+        "more than its max_standby_streaming_delay, and a transaction there whose snapshot is "
+        "older than the last replay would see the new tables empty");
   }
   if (const std::string triggers = Lines(
           session.Query("SELECT evtname FROM pg_event_trigger WHERE evtenabled <> 'D' ORDER BY 1"));

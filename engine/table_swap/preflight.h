@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ namespace understudy::table_swap {
 // Publications, logical slots and subscriptions that the tables of `old_objects` are part of.
 void CheckReplication(db::Session& session, const std::vector<Movable>& old_objects,
                       const Settings& settings, core::Plan& plan);
-// The rights of the role that works here; what is missing is refused with the GRANT that helps.
+// The rights of the role that works here: steps list the statements that give all of them, what is
+// missing is refused with the one that helps.
 void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objects,
                      const Settings& settings, core::Plan& plan);
 // A pooler between us and the server that gives each transaction another server process. `side`:
@@ -27,8 +29,16 @@ void CheckPooler(const db::Endpoint& endpoint, const std::string& side, core::Pl
 // Room in the server's lock table, for the objects of both sides at once.
 void CheckLockTable(db::Session& session, const std::vector<Movable>& old_objects,
                     core::Plan& plan);
-// Room on the disk, where the server's disk is this machine's.
-void CheckDisk(db::Session& session, std::int64_t needed_bytes, core::Plan& plan);
+// What a shadow of tables takes, by the name of the tablespace; "" = the database's own.
+using SpaceNeeds = std::map<std::string, std::int64_t>;
+SpaceNeeds NeedsOf(db::Session& session, const std::vector<std::uint32_t>& tables);
+// Room on the disks of the target's server: no server tells it, so it is only known of one that
+// runs on this machine.
+void CheckDisk(db::Session& session, const SpaceNeeds& needs, core::Plan& plan);
+// Whether pg_dump could read the schema of this database; with the GRANTs that it needs.
+void CheckReading(db::Session& session, const std::string& side, core::Plan& plan);
+// A target that takes no writes.
+void CheckStandby(db::Session& target, core::Plan& plan);
 // Long and prepared transactions, vacuums that do not give way, standbys, event triggers.
 void TellOthers(db::Session& session, const std::vector<Movable>& old_objects, core::Plan& plan);
 

@@ -1,4 +1,6 @@
 // What `plan` says of the server around a migration: each in a situation of its own, made for real.
+#include <sys/mount.h>
+
 #include <thread>
 
 #include "engine/base/clock.h"
@@ -26,7 +28,7 @@ std::string Warnings(const core::Plan& plan) {
   for (const std::string& warning : plan.warnings) all += warning + "\n";
   return all;
 }
-[[maybe_unused]] std::string Steps(const core::Plan& plan) {
+std::string Steps(const core::Plan& plan) {
   std::string all;
   for (const core::PlanStep& step : plan.steps) all += step.phase + ": " + step.what + "\n";
   return all;
@@ -138,6 +140,342 @@ TEST(Plan, AcceptsAPoolerInSessionMode) {
   outcome = world.Rollback();
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_EQ(world.Scalar("SELECT name FROM public.area WHERE id = 1"), "old");
+}
+
+// Waits for what `sql` says of `session`; false when it never does.
+bool Becomes(db::Session& session, const std::string& sql) {
+  const auto until = SteadyClock::now() + std::chrono::seconds(60);
+  while (!session.Scalar(sql).AsBool()) {
+    if (SteadyClock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return true;
+}
+
+// A small file system of its own, where this process may mount one.
+class SmallDisk {
+ public:
+  explicit SmallDisk(int megabytes) {
+    up_ = ::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0,
+                  ("size=" + std::to_string(megabytes) + "m").c_str()) == 0;
+    RunCommand({.argv = {"chown", "postgres", folder_.path().string()}});
+  }
+  ~SmallDisk() {
+    if (up_) ::umount2(folder_.path().c_str(), MNT_DETACH);
+  }
+  bool up() const { return up_; }
+  const std::filesystem::path& path() const { return folder_.path(); }
+
+ private:
+  TemporaryFolder folder_{"us-disk"};
+  bool up_ = false;
+};
+
+// hard-case 71: the disk, as full as it will be.
+TEST(Plan, ComparesTheRoomThatTheShadowNeedsWithWhatIsFree) {
+  NEED_POSTGRES_BINARIES();
+  const SmallDisk disk(24);
+  if (!disk.up()) GTEST_SKIP() << "may not mount a file system here";
+  const OwnServer server;
+  db::Connect(server.endpoint())
+      ->Execute("CREATE TABLESPACE small LOCATION '" + disk.path().string() + "'");
+  {
+    SwapWorld world(server.endpoint());
+    Fill(world);
+    EXPECT_THAT(Steps(world.Plan()), HasSubstr("disk: needed: about "));
+    world.target().Run(
+        "ALTER TABLE users SET TABLESPACE small;"
+        "INSERT INTO users (name) SELECT repeat('x', 1000) FROM generate_series(1, 14000)");
+    core::Plan plan = world.Plan();
+    ASSERT_EQ(plan.refused.size(), 1U) << Refusals(plan);
+    EXPECT_EQ(plan.refused[0].object, "the server's disk");
+    EXPECT_THAT(plan.refused[0].why, ::testing::ContainsRegex("the shadow needs about 1[5-7] MB"));
+    EXPECT_THAT(plan.refused[0].why,
+                ::testing::ContainsRegex("[789] MB are free in " + disk.path().string()));
+    EXPECT_EQ(world.Prepare().kind, Kind::kRefused);
+    world.target().Run("DELETE FROM users WHERE id > 2000");
+    world.target().Run("VACUUM FULL users");
+    plan = world.Plan();
+    EXPECT_EQ(Refusals(plan), "");
+    // The source's rows go where its table lies, too.
+    world.source().Run(
+        "ALTER TABLE area SET TABLESPACE small;"
+        "INSERT INTO area SELECT i, repeat('x', 1000) FROM generate_series(100, 9100) i");
+    EXPECT_THAT(Refusals(world.Plan()), HasSubstr("the server's disk"));
+  }
+  db::Connect(server.endpoint())->Execute("DROP TABLESPACE small");
+}
+
+// hard-case 148: a full lock table makes clients fail.
+TEST(Plan, NamesTheSizeOfTheLockTableThatIsEnough) {
+  NEED_POSTGRES_BINARIES();
+  const std::vector<std::string> small = {"max_connections=60", "max_worker_processes=1",
+                                          "max_wal_senders=1", "autovacuum=off"};
+  const auto with = [&](const std::string& locks) {
+    std::vector<std::string> settings = small;
+    settings.push_back("max_locks_per_transaction=" + locks);
+    return settings;
+  };
+  OwnServer server(with("64"));
+  SwapWorld world(server.endpoint(), false);
+  std::string sql = "CREATE TABLE t0 (id serial PRIMARY KEY, name text UNIQUE);";
+  for (int i = 1; i < 60; ++i) {
+    sql += "CREATE TABLE t" + std::to_string(i) +
+           " (id serial PRIMARY KEY, name text UNIQUE, other integer REFERENCES t0);";
+  }
+  world.target().Run(sql);
+  world.SchemaBySql("ALTER TABLE t1 ADD COLUMN note text");
+  core::Plan plan = world.Plan();
+  EXPECT_THAT(Refusals(plan), Not(HasSubstr("lock table")));
+  server.Restart(with("10"));
+  plan = world.Plan();
+  const std::string refused = Refusals(plan);
+  ASSERT_THAT(refused, HasSubstr("the lock table: the exchange takes about 480 locks"));
+  EXPECT_THAT(refused, HasSubstr("(max_locks_per_transaction = 10)"));
+  const std::string before = "set max_locks_per_transaction = ";
+  const auto at = refused.find(before);
+  ASSERT_NE(at, std::string::npos) << refused;
+  EXPECT_EQ(world.Prepare().kind, Kind::kRefused);
+  server.Restart(with(std::to_string(std::atoi(refused.c_str() + at + before.size()))));
+  EXPECT_EQ(Refusals(world.Plan()), "");
+  for (const core::PhaseOutcome& outcome :
+       {world.Cutover(), world.Verify(), world.Rollback(), world.Cleanup()}) {
+    EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  }
+  EXPECT_EQ(world.Ours(), "");
+}
+
+// hard-case 52, and a source that is a standby: nothing is done to it, so it may be one.
+TEST(Plan, NamesStandbysAndTheirQueriesAndReadsFromOne) {
+  NEED_POSTGRES_BINARIES();
+  OwnServer primary({"wal_level=logical"});
+  SwapWorld world(primary.endpoint());
+  Fill(world);
+  const OwnServer standby(primary, "reports",
+                          {"hot_standby_feedback=on", "max_standby_streaming_delay=1s",
+                           "wal_receiver_status_interval=1"});
+  const auto on_standby =
+      db::Connect(standby.endpoint(world.target().endpoint().Setting("dbname")));
+  const auto session = world.target().Connect();
+  ASSERT_TRUE(Becomes(*session,
+                      "SELECT count(*) = 1 FROM pg_stat_replication "
+                      "WHERE replay_lsn = pg_current_wal_lsn()"));
+  EXPECT_THAT(Warnings(world.Plan()),
+              AllOf(HasSubstr("the standby reports"), HasSubstr("max_standby_streaming_delay")));
+  on_standby->Begin(db::Isolation::kRepeatableRead);
+  on_standby->Query("SELECT count(*) FROM public.users");
+  for (int i = 0; i < 3; ++i) session->Query("SELECT txid_current()");
+  ASSERT_TRUE(Becomes(*session, "SELECT bool_or(age(backend_xmin) >= 3) FROM pg_stat_replication"));
+  EXPECT_THAT(Warnings(world.Plan()),
+              ::testing::ContainsRegex("standby reports \\(with hot_standby_feedback, its oldest "
+                                       "query is ([3-9]|[1-9][0-9]+) transactions old"));
+  // What it warns of is what happens.
+  core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_THROW(
+      {
+        for (int i = 0; i < 200; ++i)
+          on_standby->Query("SELECT count(*), pg_sleep(0.1) FROM public.users");
+      },
+      Error);
+
+  // A standby as the target is refused, as the source it is read.
+  world.set_id("second");
+  world.set_target_by(standby.endpoint(world.target().endpoint().Setting("dbname")));
+  EXPECT_THAT(Refusals(world.Plan()), HasSubstr("the target: this server is a standby"));
+  world.set_target_by(world.target().endpoint());
+  world.set_source_by(standby.endpoint(world.source().endpoint().Setting("dbname")));
+  world.source().Run("UPDATE area SET name = 'newer'");
+  ASSERT_TRUE(Becomes(*session,
+                      "SELECT bool_and(replay_lsn = pg_current_wal_lsn()) FROM "
+                      "pg_stat_replication"));
+  EXPECT_EQ(Refusals(world.Plan()), "");
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT name FROM public.area WHERE id = 1"), "newer");
+}
+
+// hard-case 52: who reads this database's changes.
+TEST(Plan, RefusesLogicalReplicationUnlessItIsToBeDoneAnew) {
+  NEED_POSTGRES_BINARIES();
+  const OwnServer server({"wal_level=logical"});
+  SwapWorld world(server.endpoint());
+  Fill(world);
+  testing::Database subscriber(server.endpoint());
+  subscriber.Run("CREATE TABLE users (id integer PRIMARY KEY, name text, area integer)");
+  world.target().Run("CREATE PUBLICATION changes FOR TABLE users");
+  world.target().Run("SELECT pg_create_logical_replication_slot('reader', 'pgoutput')");
+  const std::string connection =
+      "'host=" + server.folder().string() + " port=" + std::to_string(server.port()) +
+      " user=postgres dbname=" + world.target().endpoint().Setting("dbname") + "'";
+  subscriber.Run("CREATE SUBSCRIPTION reader CONNECTION " + connection +
+                 " PUBLICATION changes WITH (create_slot = false, slot_name = 'reader')");
+  const std::string refused = Refusals(world.Plan());
+  EXPECT_THAT(refused, HasSubstr("publication changes: it publishes public.users"));
+  EXPECT_THAT(refused, HasSubstr("replication slot reader: whoever reads it"));
+  EXPECT_THAT(refused, HasSubstr("say \"publications\": \"resync\""));
+  EXPECT_EQ(world.Prepare().kind, Kind::kRefused);
+  world.document()["publications"] = "resync";
+  const core::Plan plan = world.Plan();
+  EXPECT_EQ(Refusals(plan), "");
+  EXPECT_THAT(Warnings(plan), HasSubstr("replication slot reader"));
+  const core::PhaseOutcome outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM pg_publication_tables WHERE pubname = 'changes' "
+                         "AND schemaname || '.' || tablename = 'public.users'"),
+            "1");
+  // The side that is written to by a subscription.
+  SwapWorld fed(server.endpoint());
+  Fill(fed);
+  fed.target().Run("CREATE SUBSCRIPTION feed CONNECTION " + connection +
+                   " PUBLICATION changes WITH (connect = false, slot_name = NONE)");
+  fed.target().Run(
+      "INSERT INTO pg_subscription_rel SELECT s.oid, 'users'::regclass, 'r' FROM "
+      "pg_subscription s WHERE subname = 'feed'");
+  EXPECT_THAT(Refusals(fed.Plan()), HasSubstr("table public.users: a subscription"));
+  fed.target().Run("DROP SUBSCRIPTION feed");
+  subscriber.Run(
+      "ALTER SUBSCRIPTION reader DISABLE; ALTER SUBSCRIPTION reader SET (slot_name = NONE);"
+      "DROP SUBSCRIPTION reader");
+  world.target().Run("SELECT pg_drop_replication_slot('reader') FROM (SELECT pg_sleep(0.5)) x");
+}
+
+// hard-case 21: a vacuum that does not give way.
+TEST(Plan, NamesVacuumsThatDoNotGiveWay) {
+  NEED_POSTGRES_BINARIES();
+  OwnServer server({"autovacuum=off", "autovacuum_freeze_max_age=100000"});
+  SwapWorld world(server.endpoint());
+  Fill(world);
+  world.target().Run(
+      "CREATE TABLE big (id integer PRIMARY KEY, fill text);"
+      "INSERT INTO big SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i;"
+      "CREATE TABLE waste (a integer)");
+  world.source().Run("CREATE TABLE big (id integer PRIMARY KEY, fill text)");
+  EXPECT_THAT(Warnings(world.Plan()), Not(HasSubstr("wraparound")));
+  // A transaction's number for each block of the loop.
+  world.target().Run(
+      "DO $$ BEGIN FOR i IN 1..101000 LOOP BEGIN INSERT INTO waste VALUES (i); "
+      "EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$");
+  EXPECT_THAT(Warnings(world.Plan()),
+              ::testing::ContainsRegex("wraparound is due on .*big.*VACUUM \\(FREEZE\\)"));
+  server.Restart({"autovacuum=on", "autovacuum_freeze_max_age=100000", "autovacuum_naptime=1",
+                  "autovacuum_vacuum_cost_delay=100", "autovacuum_vacuum_cost_limit=1"});
+  const auto session = world.target().Connect();
+  ASSERT_TRUE(Becomes(*session,
+                      "SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE relid = "
+                      "'public.big'::regclass AND heap_blks_scanned > 0)"));
+  const std::string pid =
+      session
+          ->Scalar("SELECT pid FROM pg_stat_progress_vacuum WHERE relid = 'public.big'::regclass")
+          .text;
+  EXPECT_THAT(Warnings(world.Plan()),
+              ::testing::ContainsRegex("pid " + pid +
+                                       " vacuums public.big to prevent wraparound "
+                                       "\\([1-9][0-9]* of [0-9]+ blocks\\); it does not give way"));
+}
+
+// What the statements that it lists give is enough for all of it.
+TEST(Plan, ListsTheGrantsOfALeastRoleThatAreEnough) {
+  NEED_POSTGRES_BINARIES();
+  const OwnServer server;
+  db::Connect(server.endpoint())
+      ->Execute("CREATE ROLE mover LOGIN; CREATE ROLE owns NOLOGIN; CREATE ROLE \"Other\" NOLOGIN");
+  SwapWorld world(server.endpoint());
+  Fill(world);
+  world.target().Run("ALTER TABLE users OWNER TO owns; ALTER TABLE area OWNER TO \"Other\"");
+  const auto as_mover = [&](const testing::Database& database) {
+    return database.endpoint().WithSetting("user", "mover");
+  };
+  world.set_target_by(as_mover(world.target()));
+  world.set_source_by(as_mover(world.source()));
+  // Again and again what it says, as a person would.
+  std::string granted;
+  for (int round = 0; round < 4; ++round) {
+    const core::Plan plan = world.Plan();
+    EXPECT_EQ(plan.can_run(), round > 0 && plan.refused.empty());
+    if (plan.can_run()) break;
+    EXPECT_EQ(plan.next, "");
+    for (const core::PlanRefusal& refusal : plan.refused) {
+      ASSERT_EQ(refusal.object, "role mover") << refusal.why;
+      const std::string sql = refusal.why.substr(refusal.why.rfind(": ") + 2);
+      granted += sql + "\n";
+      (refusal.why.find("in the source") == std::string::npos ? world.target() : world.source())
+          .Run(sql);
+    }
+  }
+  // All at once: the same statements are among the steps.
+  core::Plan plan = world.Plan();
+  EXPECT_EQ(Refusals(plan), "") << granted;
+  const std::string before = "the least that its role needs: ";
+  int listed = 0;
+  for (const core::PlanStep& step : plan.steps) {
+    if (!step.what.starts_with(before)) continue;
+    ++listed;
+    world.target().Run(step.what.substr(before.size()));
+  }
+  EXPECT_EQ(listed, 6);
+  EXPECT_THAT(granted,
+              AllOf(HasSubstr("ALTER ROLE mover CREATEDB"), HasSubstr("GRANT owns TO mover"),
+                    HasSubstr("GRANT \"Other\" TO mover")));
+  EXPECT_THAT(Warnings(world.Plan()), Not(HasSubstr("pg_monitor")));
+  core::PhaseOutcome outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world.target().Run("INSERT INTO users (name) VALUES ('during')");
+  for (const core::PhaseOutcome& done :
+       {world.Cutover(), world.Verify(), world.Rollback(), world.Cleanup()}) {
+    EXPECT_EQ(done.kind, Kind::kDone) << done.message;
+  }
+  EXPECT_EQ(
+      world.Scalar("SELECT relowner::regrole FROM pg_class WHERE oid = 'public.users'::regclass"),
+      "owns");
+  EXPECT_EQ(world.Ours(), "");
+}
+
+// A role that may only read: it learns everything, and what it lacks.
+TEST(Plan, TellsARoleThatMayOnlyRead) {
+  NEED_POSTGRES_BINARIES();
+  const OwnServer server;
+  db::Connect(server.endpoint())
+      ->Execute(
+          "CREATE ROLE reader LOGIN; CREATE ROLE nobody LOGIN; GRANT pg_read_all_data TO reader; "
+          "ALTER ROLE reader SET default_transaction_read_only = on");
+  SwapWorld world(server.endpoint());
+  Fill(world);
+  for (const std::string role : {"reader", "nobody"}) {
+    SCOPED_TRACE(role);
+    world.set_target_by(world.target().endpoint().WithSetting("user", role));
+    world.set_source_by(world.source().endpoint().WithSetting("user", role));
+    const core::Plan plan = world.Plan();
+    EXPECT_THAT(Refusals(plan), AllOf(HasSubstr("ALTER ROLE " + role + " CREATEDB"),
+                                      HasSubstr("it does not own public.area, ")));
+    EXPECT_EQ(Refusals(plan).find("it may not read public.area") != std::string::npos,
+              role == "nobody");
+    if (role == "reader") {
+      EXPECT_THAT(Steps(plan), HasSubstr("rows of public.users: production's"));
+    }
+    EXPECT_EQ(world.Prepare().kind, Kind::kRefused);
+    EXPECT_EQ(world.Ours(), "");
+  }
+}
+
+// hard-cases 20, 34: who holds it back, and how to end that.
+TEST(Plan, NamesPreparedTransactionsAndEventTriggers) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  Fill(world);
+  world.target().Run(
+      "BEGIN; INSERT INTO users (name) VALUES ('p'); PREPARE TRANSACTION 'left behind'");
+  world.target().Run(
+      "CREATE FUNCTION seen() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+      "CREATE EVENT TRIGGER watcher ON ddl_command_end EXECUTE FUNCTION seen()");
+  const std::string warnings = Warnings(world.Plan());
+  EXPECT_THAT(warnings,
+              HasSubstr("the prepared transaction 'left behind' of postgres is open for 00:00:0"));
+  EXPECT_THAT(warnings, HasSubstr("ROLLBACK PREPARED 'left behind'"));
+  world.target().Run("ROLLBACK PREPARED 'left behind'");
+  const core::Plan plan = world.Plan();
+  EXPECT_THAT(Warnings(plan) + Refusals(plan), HasSubstr("watcher"));
+  EXPECT_THAT(Warnings(plan), Not(HasSubstr("left behind")));
 }
 
 }  // namespace
