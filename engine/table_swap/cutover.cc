@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/table_swap/definitions.h"
+#include "engine/table_swap/preflight.h"
 #include "engine/table_swap/references.h"
 #include "engine/table_swap/swap.h"
 
@@ -520,6 +521,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   };
   compared(checked_ && static_cast<std::size_t>(not_enforced) == followed_.keys.size());
   exchange.MakeAlike(*session);
+  LetVacuumsGiveWay(context_, *session, known.manifest->old_objects);
   ReadyDrain ready = MakeReady(*session, known, references);
   LastRounds(*session, known, ready);
   compared(checked_);

@@ -18,8 +18,10 @@ constexpr const char* kLongTransaction = "5 seconds";
 constexpr double kLockTableFull = 0.9;
 constexpr double kLockTableTight = 0.5;
 constexpr std::int64_t kDiskTold = std::int64_t{1} << 30;
+constexpr std::chrono::milliseconds kVacuumGoes{1000};  // from the server's word to its end
 constexpr std::size_t kNamesShown = 200;
 constexpr const char* kGrantStep = "the least that its role needs: ";
+constexpr const char* kInsteadStep = "instead of a superuser this is enough: ";
 
 std::string Lines(const db::Result& result) {
   std::string all;
@@ -96,15 +98,15 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
                                "pg_has_role('pg_monitor', 'MEMBER') FROM pg_roles "
                                "WHERE rolname = current_user")
                            .rows.at(0);
-  const std::string& name = role[0].text;
+  const bool superuser = role[1].AsBool();
+  const std::string name = superuser ? "ANOTHER_ROLE" : role[0].text;
   const auto grant = [&](const std::string& sql) {
     core::PlanStep step;
     step.phase = "plan";
-    step.what = kGrantStep + sql;
+    step.what = std::string(superuser ? kInsteadStep : kGrantStep) + sql;
     plan.steps.push_back(std::move(step));
   };
   const std::string to = " TO " + name;
-  // Superusers are told what a lesser role would need.
   const std::string createdb = "ALTER ROLE " + name + " CREATEDB";
   const std::string create_here = "GRANT CREATE ON DATABASE " + role[3].text + to;
   const std::string monitor = "GRANT pg_monitor" + to;
@@ -126,7 +128,7 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
     grant("GRANT " + row[0].text + to);
   }
   grant(monitor);
-  if (role[1].AsBool()) return;
+  if (superuser) return;
   const auto refuse = [&](const std::string& what, const std::string& sql) {
     plan.refused.push_back({"role " + name, what + ": " + sql});
   };
@@ -521,6 +523,40 @@ ORDER BY 1)")
                   tables)
           .AsBool()) {
     plan.warnings.emplace_back("security labels of the tables do not go over to the new ones");
+  }
+}
+
+void LetVacuumsGiveWay(const core::Context& context, db::Session& session,
+                       const std::vector<Movable>& tables) {
+  const db::Result held = session.Query(
+      R"(
+SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_locks l
+JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND c.oid = ANY ($1::oid[]) AND c.relkind IN ('r', 'p') AND l.pid <> pg_backend_pid())",
+      {TableOids(tables)});
+  if (held.rows.empty()) return;
+  const std::int64_t patience =
+      session.Scalar("SELECT setting FROM pg_settings WHERE name = 'deadlock_timeout'")
+          .AsInteger() +
+      kVacuumGoes.count();
+  for (const db::Row& row : held.rows) {
+    context.ThrowIfStopped();
+    context.Log("info", row[0].text + " is being vacuumed: asked to give way");
+    try {
+      db::Transaction transaction(session);
+      session.Execute("SET LOCAL lock_timeout = " + std::to_string(patience) +
+                      "; SET LOCAL statement_timeout = 0; LOCK TABLE ONLY " + row[0].text +
+                      " IN SHARE UPDATE EXCLUSIVE MODE");
+      transaction.Commit();
+    } catch (const Error& error) {
+      if (!IsRetryable(error.kind()) && error.kind() != ErrorKind::kCancelled) throw;
+      if (error.kind() == ErrorKind::kUnavailable) throw;
+      context.Log("warning", "what holds " + row[0].text +
+                                 " does not give way (a vacuum to prevent wraparound, a VACUUM or "
+                                 "CREATE INDEX CONCURRENTLY by hand)");
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/context.h"
 #include "engine/core/plan.h"
 #include "engine/db/endpoint.h"
 #include "engine/db/session.h"
@@ -41,5 +42,12 @@ void CheckReading(db::Session& session, const std::string& side, core::Plan& pla
 void CheckStandby(db::Session& target, core::Plan& plan);
 // Long and prepared transactions, vacuums that do not give way, standbys, event triggers.
 void TellOthers(db::Session& session, const std::vector<Movable>& old_objects, core::Plan& plan);
+
+// Ends vacuums of the server's own on `tables` that would make our short lock attempts fail for as
+// long as they last: they give way only to who waits for longer than deadlock_timeout. It waits in
+// a mode that no client's statement minds, and only where somebody holds that mode. What does not
+// give way is left to the attempt itself.
+void LetVacuumsGiveWay(const core::Context& context, db::Session& session,
+                       const std::vector<Movable>& tables);
 
 }  // namespace understudy::table_swap

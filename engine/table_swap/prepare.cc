@@ -7,6 +7,7 @@
 #include "engine/table_swap/mapping.h"
 #include "engine/table_swap/post_data.h"
 #include "engine/table_swap/post_items.h"
+#include "engine/table_swap/preflight.h"
 #include "engine/table_swap/row_copy.h"
 #include "engine/table_swap/scratch.h"
 #include "engine/table_swap/shared_types.h"
@@ -214,6 +215,7 @@ void TableSwap::InstallCapture(db::Session& session) {
 // snapshot from here on sees what they have written.
 void TableSwap::InstallSome(db::Session& session, std::vector<capture::CapturedTable> some,
                             Known& known, bool last) {
+  LetVacuumsGiveWay(context_, session, known.manifest->old_objects);
   db::Transaction transaction(session);
   core::Journal journal(session, spec_.id);
   journal.CheckEpoch(context_.epoch());

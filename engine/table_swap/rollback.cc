@@ -2,6 +2,7 @@
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/table_swap/preflight.h"
 #include "engine/table_swap/swap.h"
 
 // The way back: one transaction, after it has been said what it would lose.
@@ -192,6 +193,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     }
   }
   request.keep_sequences = known.reverse.empty();
+  LetVacuumsGiveWay(context_, *session, manifest.new_objects);
   const Exchange exchange(*session, std::move(request));
   if (!exchange.refused().empty()) {
     throw Error(ErrorKind::kUnsupported,
