@@ -4,6 +4,7 @@
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "engine/table_swap/definitions.h"
 #include "engine/table_swap/preflight.h"
 #include "engine/table_swap/references.h"
@@ -64,6 +65,7 @@ bool TruncatePending(db::Session& session, const capture::CapturedTable& table) 
 // snapshot that does not see the last write is of a transaction that began before that write was
 // seen to be committed, and has an xmin that is not beyond it.
 std::string OldSnapshots(db::Session& session, std::int64_t xid, const std::string& committed_by) {
+  if (Sabotaged("swap-ignores-old-snapshots")) return "";
   const db::Result result = session.Query(R"(
 WITH last AS (SELECT ($1::bigint % 4294967296)::text::xid AS write)
 SELECT 'pid ' || a.pid || ' (' || coalesce(a.usename, '?') || ', ' || a.state || ', since ' ||
@@ -380,6 +382,7 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known, ReadyDrain
                             const core::CutoverOptions& options,
                             std::map<catalog::Oid, std::int64_t>& rows,
                             const std::function<void(std::string_view)>& within) {
+  if (Sabotaged("swap-skips-drain")) return;
   const auto written = WrittenTo(session, known.captured);
   const auto done = ready.replay->Run(Watched(written));
   std::set<capture::Oid> drained;
@@ -593,6 +596,7 @@ void TableSwap::Finish() {
   if (known.cutover.is_null() || known.finished) return;
   std::string failed;
   for (const Json& sql : known.cutover.at("validations")) {
+    if (Sabotaged("swap-never-validates")) break;
     try {
       session->Execute(sql.get<std::string>());
     } catch (const Error& error) {

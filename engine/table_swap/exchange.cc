@@ -5,6 +5,7 @@
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "engine/table_swap/catalog_digest.h"
 
 namespace understudy::table_swap {
@@ -304,10 +305,17 @@ void Exchange::Apply(db::Session& session,
   session.Execute(sql);
   between("in");
   sql.clear();
-  for (const TriggerState& state : request_.triggers) sql += StateSql(state);
+  for (const TriggerState& state : request_.triggers) {
+    if (Sabotaged("swap-leaves-trigger-off") && !request_.back) continue;
+    if (Sabotaged("swap-rollback-leaves-trigger-off") && request_.back) continue;
+    sql += StateSql(state);
+  }
   sql += policies_;
   for (const Dependent& key : request_.keys) sql += key.attach + "\n";
-  for (const Dependent& dependent : dependents_.rebuilt) sql += dependent.attach + "\n";
+  for (const Dependent& dependent : dependents_.rebuilt) {
+    if (Sabotaged("swap-leaves-view-on-backup") && dependent.kind == "view") continue;
+    sql += dependent.attach + "\n";
+  }
   for (const PublicationChange& change : publications_) {
     sql += change.add + "\n";
     for (const Movable& object : request_.out) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "engine/base/sabotage.h"
 #include "engine/db/identifier.h"
 
 namespace understudy::table_swap {
@@ -135,6 +136,7 @@ void Grants(db::Session& session, const char* query, const db::Params& pairs, co
   for (const auto& [key, acl] : acls) {
     const std::set<Privilege> wanted(acl.out.begin(), acl.out.end());
     if (wanted == std::set<Privilege>(acl.in.begin(), acl.in.end())) continue;
+    if (Sabotaged("swap-forgets-grant")) continue;
     std::set<std::string> grantees;
     for (const Privilege& privilege : acl.in) grantees.insert(privilege.grantee);
     for (const std::string& grantee : grantees) {

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "engine/db/script.h"
 
 namespace understudy::table_swap {
@@ -178,7 +179,10 @@ class Mapper {
       map_.notes.push_back(Named(new_, column.name) + ": " + old.type + " becomes " + column.type +
                            "; a value that does not fit stops the cutover, digits may be rounded");
     }
-    map_.rows.columns.push_back({column.name, QuoteIdentifier(old_name), true});
+    std::string value = QuoteIdentifier(old_name);
+    if (Sabotaged("swap-maps-column-wrong") && column.type == "text" && column.not_null)
+      value = "upper(" + value + ")";
+    map_.rows.columns.push_back({column.name, std::move(value), true});
     carriers_.emplace(old_name, &column);
   }
 

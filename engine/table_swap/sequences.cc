@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "engine/base/sabotage.h"
 #include "engine/db/identifier.h"
 
 namespace understudy::table_swap {
@@ -180,7 +181,7 @@ SequenceValue SequenceCarrier::FurthestOf(const Pair& pair, const Out& out) {
 }
 
 void SequenceCarrier::Carry(db::Session& session) const {
-  if (pairs_.empty()) return;
+  if (pairs_.empty() || Sabotaged("swap-sets-sequence-back")) return;
   const std::vector<Out> out = ReadOut(session);
   std::string oids = "{";
   std::string values = "{";
