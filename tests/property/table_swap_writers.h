@@ -54,6 +54,7 @@ class Writers {
     Rows rows;
     std::atomic<std::int64_t> rounds = 0;
     std::chrono::steady_clock::time_point may_truncate;
+    std::chrono::milliseconds between_truncates{0};
     std::thread thread;
   };
   void Run(Writer& writer);
