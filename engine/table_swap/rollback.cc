@@ -113,7 +113,10 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   EndOldBackends(*session);
   core::Journal journal(*session, spec_.id);
   Known known = ReadOrNothing(*session);
-  if (known.rolled_back) return;  // committed by a process that did not live to say so
+  if (known.rolled_back) {  // committed by a process that did not live to say so
+    FinishRollback(*session, known);
+    return;
+  }
   if (known.cutover.is_null()) {
     for (const std::string& line : RemoveAll(false, false)) context_.Log("info", line);
     return;
@@ -237,7 +240,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     exchange.Apply(*session, within);
     journal.Remove(kCutoverEntry);
     journal.Remove(kFinishedEntry);
-    journal.Put(kRolledBackEntry, {{"xid", session->Scalar("SELECT txid_current()").text}});
+    journal.Put(kRolledBackEntry, {{"validations", exchange.validations()}});
   });
   context_.At("rollback.before_commit", {{"locked_ms", budget.milliseconds()}});
   within("commit");
@@ -246,17 +249,29 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                            std::to_string(static_cast<std::int64_t>(budget.milliseconds())) +
                            " ms (" + budget.Stages() + ")");
   context_.At("rollback.after_commit");
+  FinishRollback(*session, known);
+}
+
+// What follows the commit; done again where a process did not live to do it.
+void TableSwap::FinishRollback(db::Session& session, const Known& known) {
+  core::Journal journal(session, spec_.id);
   if (!known.reverse.empty()) {  // the new tables stand aside: nobody writes to them
-    db::Transaction removal(*session);
+    db::Transaction removal(session);
     journal.CheckEpoch(context_.epoch());
-    capture::Remove(*session, known.reverse);
+    capture::Remove(session, known.reverse);
     journal.Remove(kReverseEntry);
     removal.Commit();
   }
-  for (const std::string& sql : exchange.validations()) {
+  const Json validations = journal.Find(kRolledBackEntry)->detail.at("validations");
+  for (const Json& validation : validations) {
+    const auto sql = validation.get<std::string>();
     try {
-      session->Execute(sql);
+      db::Transaction transaction(session);
+      journal.CheckEpoch(context_.epoch());
+      session.Execute(sql);
+      transaction.Commit();
     } catch (const Error& error) {
+      if (error.code() == "epoch") throw;
       context_.Log("warn", "the old tables are in service, but a foreign key is not valid: " +
                                error.message() + "; mend the rows, then run: " + sql);
     }

@@ -171,6 +171,7 @@ class TableSwap final : public core::Migration {
 
   // rollback.cc: a line per table that was written to since the cutover
   void RefuseOthersShadow(db::Session& session, const Known& known) const;
+  void FinishRollback(db::Session& session, const Known& known);
   std::vector<std::string> WritesSince(db::Session& session, const Known& known) const;
 
   // plan.cc
