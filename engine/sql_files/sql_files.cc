@@ -254,7 +254,8 @@ class SqlFiles final : public core::Migration {
   void Cutover(const core::CutoverOptions&) override {
     // The budget of a cutover is for strategies of ours: the user's statements take as long as they
     // take, here as in production; limits.statement_timeout_ms bounds them.
-    const std::int64_t epoch = TakeOver();
+    EndOldBackend();
+    const std::int64_t epoch = context_.epoch();
     const auto reader = ConnectAsUser();
     History history(*reader, given_.layout);
     history.Read();
@@ -323,7 +324,8 @@ class SqlFiles final : public core::Migration {
   }
 
   void Rollback(const core::RollbackOptions& options) override {
-    const std::int64_t epoch = TakeOver();
+    EndOldBackend();
+    const std::int64_t epoch = context_.epoch();
     const auto reader = ConnectAsUser();
     History history(*reader, given_.layout);
     history.Read();
@@ -471,22 +473,21 @@ class SqlFiles final : public core::Migration {
     return digit == std::string::npos ? version : version.substr(digit);
   }
 
-  // From here on the old engine's commits are refused. Its server process may still be at work on
-  // a statement, long after the engine was killed: it is ended, so that its locks go and nothing of
-  // it comes in between (hard-case 137).
-  std::int64_t TakeOver() const {
+  // The lifecycle has taken the migration over: an old engine's commits are refused. But its server
+  // process may still be at work on a statement, long after the engine was killed: it is ended, so
+  // that its locks go and nothing of it comes in between (hard-case 137).
+  void EndOldBackend() const {
     const auto session =
         db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
     core::Journal journal(*session, spec_.id);
-    const std::int64_t epoch = journal.TakeOver();
     const auto old = journal.Find("session");
-    if (!old || session->Server().engine != db::Engine::kPostgres) return epoch;
+    if (!old || session->Server().engine != db::Engine::kPostgres) return;
     const db::Params who = {db::Value::Integer(old->detail.value("pid", 0)),
                             db::Value::Text(old->detail.value("started", ""))};
     const std::string alive =
         "FROM pg_stat_activity WHERE pid = $1::int AND extract(epoch FROM backend_start)::text = "
         "$2::text";
-    if (session->Query("SELECT pg_terminate_backend(pid) " + alive, who).rows.empty()) return epoch;
+    if (session->Query("SELECT pg_terminate_backend(pid) " + alive, who).rows.empty()) return;
     context_.Log("warning", "the server process of an earlier run was still at work; it was ended");
     const auto deadline = SteadyClock::now() + kBackendGone;
     while (!session->Query("SELECT 1 " + alive, who).rows.empty()) {
@@ -497,7 +498,6 @@ class SqlFiles final : public core::Migration {
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
-    return epoch;
   }
 
   // Remembers the server process that is about to work, for who takes over.
