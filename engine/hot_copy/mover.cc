@@ -557,6 +557,13 @@ void Mover::ReplayWithTriggers(const TableWork& work, const std::string& inside)
     }
     return condition;
   };
+  // Rows whose key has a NULL have no name to be known by: they are all made anew.
+  std::string nameless = "0";
+  for (const std::string& column : work.new_key) {
+    nameless += " OR " + QuoteIdentifier(column) + " IS NULL";
+  }
+  session_->Execute("DELETE FROM " + work.New() + " WHERE " + work.NewIsDirty() + " AND (" +
+                    nameless + ")");
   session_->Execute("DELETE FROM " + work.New() + " WHERE " + work.NewIsDirty() +
                     " AND NOT EXISTS (SELECT 1 FROM " + work.Old() + " o WHERE " + rows + " AND " +
                     over_table(image) + ")");
