@@ -181,6 +181,7 @@ ExchangeRequest TableSwap::Forth(const Known& known) const {
   request.in = manifest.new_objects;
   request.keys = KeysOf(manifest.foreign_keys);
   request.triggers = manifest.triggers;
+  request.access = manifest.access;
   request.from_source = settings_.from_source;
   for (const auto& [table, rules] : settings_.columns) {
     for (const auto& [column, rule] : rules) {

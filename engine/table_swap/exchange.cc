@@ -282,6 +282,9 @@ void Exchange::CheckUnchanged(db::Session& session) const {
 void Exchange::MakeAlike(db::Session& session) const {
   if (request_.back) return;
   table_swap::MakeAlike(session, relations_, routines_, fidelity());
+  std::string sql;
+  for (const std::string& statement : request_.access) sql += statement + ";\n";
+  if (!sql.empty()) session.Execute(sql);
 }
 
 void Exchange::Apply(db::Session& session,

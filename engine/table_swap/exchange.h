@@ -23,6 +23,7 @@ struct ExchangeRequest {
   std::vector<Movable> in;             // stand in ours: the shadow's, or the backup's
   std::vector<Dependent> keys;         // foreign keys of `in` that are made behind the exchange
   std::vector<TriggerState> triggers;  // states that triggers and rules of `in` are to have
+  std::vector<std::string> access;     // owners and grants of `in` that are not those of `out`
   bool from_source = false;            // then production's comments, policies, … go over to `in`
   // By the user's table: columns of `in` that come from a column of another name.
   std::map<db::TableName, std::map<std::string, std::string>> column_from = {};

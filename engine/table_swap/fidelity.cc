@@ -56,16 +56,15 @@ ORDER BY p.i)",
   }
   for (const db::Row& row : session
                                 .Query(R"(
-SELECT i.oid::regprocedure::text, quote_ident(pg_get_userbyid(o.proowner)), i.prokind = 'a',
+SELECT i.oid::regprocedure::text, quote_ident(pg_get_userbyid(o.proowner)),
        i.pronamespace::regnamespace::text
 FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
 JOIN pg_proc o ON o.oid = p.o JOIN pg_proc i ON i.oid = p.i
 WHERE o.proowner <> i.proowner ORDER BY p.i)",
                                        routines)
                                 .rows) {
-    if (row[2].AsBool()) continue;  // an aggregate's identity is written otherwise; see Grants
-    if (owners.emplace(row[3].text, row[1].text).second) {
-      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[3].text + " TO " + row[1].text);
+    if (owners.emplace(row[2].text, row[1].text).second) {
+      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
     }
     statements.Add("ALTER ROUTINE " + row[0].text + " OWNER TO " + row[1].text);
   }
@@ -114,8 +113,7 @@ WITH acls AS (
   SELECT p.i, side, coalesce(c.proacl, acldefault('f', c.proowner)) AS acl
   FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
   CROSS JOIN LATERAL (VALUES ('out', p.o), ('in', p.i)) AS s(side, oid)
-  JOIN pg_proc c ON c.oid = s.oid
-  WHERE c.prokind <> 'a')
+  JOIN pg_proc c ON c.oid = s.oid)
 SELECT a.i::regprocedure::text, false, '', a.side,
        CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(e.grantee)) END,
        e.privilege_type, e.is_grantable

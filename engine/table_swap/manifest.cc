@@ -92,6 +92,7 @@ void Manifest::Save(core::Journal& journal) const {
                             {"rule", trigger.rule},
                             {"enabled", std::string(1, trigger.enabled)}});
   }
+  json["access"] = access;
   journal.Put(kEntry, json);
 }
 
@@ -142,6 +143,7 @@ std::optional<Manifest> Manifest::Load(core::Journal& journal) {
     key.definition = item.at("definition").get<std::string>();
     key.comment = item.value("comment", "");
   }
+  manifest.access = json.value("access", std::vector<std::string>{});
   for (const Json& item : json.at("triggers")) {
     manifest.triggers.push_back({NameFrom(item.at("table")), item.at("name").get<std::string>(),
                                  item.at("rule").get<bool>(),

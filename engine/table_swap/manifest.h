@@ -63,10 +63,11 @@ struct Manifest {
   std::vector<Movable> new_objects;  // in the shadow schemas: shadow → main
   std::vector<DeferredForeignKey> foreign_keys;
   std::vector<TriggerState> triggers;
-  std::string scratch_database;  // "" = none is there
-  bool built = false;            // the shadow has its tables (pre-data)
-  bool copied = false;           // and their rows
-  bool complete = false;         // and indexes, constraints, triggers
+  std::vector<std::string> access;  // owners and grants of the shadow, beside production's
+  std::string scratch_database;     // "" = none is there
+  bool built = false;               // the shadow has its tables (pre-data)
+  bool copied = false;              // and their rows
+  bool complete = false;            // and indexes, constraints, triggers
 
   const SchemaNames& Names(const std::string& user_schema) const;
   const SetTable* Find(const db::TableName& name) const;

@@ -213,7 +213,8 @@ core::Plan TableSwap::MakePlan() {
       }
     }
   }
-  const SetDecision decision = DecideSet(*fresh, *session, settings_);
+  SetDecision decision = DecideSet(*fresh, *session, settings_);
+  if (!settings_.from_source) scratch.RefuseAccess(decision);
   plan.refused.insert(plan.refused.end(), decision.refused.begin(), decision.refused.end());
   plan.warnings.insert(plan.warnings.end(), decision.warnings.begin(), decision.warnings.end());
   const std::vector<Movable> old_objects =

@@ -517,12 +517,19 @@ ORDER BY 1)")
                             " may hold large objects: only their numbers are copied, the objects "
                             "stay with their owners");
   }
-  if (session
-          .Scalar("SELECT EXISTS (SELECT FROM pg_seclabel WHERE classoid = "
-                  "'pg_class'::regclass AND objoid = ANY ($1::oid[]))",
-                  tables)
-          .AsBool()) {
-    plan.warnings.emplace_back("security labels of the tables do not go over to the new ones");
+  std::vector<std::uint32_t> all;
+  for (const Movable& object : old_objects) all.push_back(object.oid);
+  for (const db::Row& row :
+       session
+           .Query("SELECT i.type || ' ' || i.identity, l.provider FROM pg_seclabel l CROSS JOIN "
+                  "LATERAL pg_identify_object(l.classoid, l.objoid, l.objsubid) i WHERE l.objoid = "
+                  "ANY ($1::oid[]) AND l.classoid IN ('pg_class'::regclass, 'pg_proc'::regclass, "
+                  "'pg_type'::regclass) ORDER BY 1, 2",
+                  {db::IntegerArray(all)})
+           .rows) {
+    plan.refused.push_back({row[0].text, "its security label (" + row[1].text +
+                                             ") would not go over to the new one: remove it, or "
+                                             "leave the object out with \"exclude\""});
   }
 }
 

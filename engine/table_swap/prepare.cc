@@ -99,6 +99,7 @@ void TableSwap::Build(db::Session& session, Scratch& scratch) {
     const auto fresh = db::Connect(scratch.endpoint(), {.application_name = "understudy-engine"});
     decision = DecideSet(*fresh, session, settings_);
   }
+  scratch.RefuseAccess(decision);
   if (!decision.refused.empty()) Refuse(decision.refused[0]);
   for (const std::string& warning : decision.warnings) context_.Log("warn", warning);
   Manifest manifest;
@@ -110,6 +111,7 @@ void TableSwap::Build(db::Session& session, Scratch& scratch) {
   manifest.tables = decision.tables;
   AppendLabels(session, decision, request);
   scratch.MoveSet(decision);
+  manifest.access = scratch.AccessStatements();
   manifest.foreign_keys = WaitingForeignKeys(scratch, request);
 
   const auto building = Connect(std::chrono::seconds(5));  // given up: a dump changes its settings

@@ -181,6 +181,31 @@ bool HasTablespacesOf(db::Session& source, db::Session& target) {
   return true;
 }
 
+// Roles, databases, tablespaces, the server's settings, memberships: what a scratch database beside
+// the target would not keep to itself.
+bool ActsOnTheServer(std::string sql) {
+  static const std::regex blank(R"(^(\s+|--[^\n]*(\n|$)))");
+  static const std::regex server(
+      R"(^((CREATE|ALTER|DROP)\s+(ROLE|USER(?!\s+MAPPING)|GROUP|DATABASE|TABLESPACE|SYSTEM)|REASSIGN\s+OWNED|DROP\s+OWNED)\b)",
+      std::regex::icase);
+  static const std::regex membership(R"(^(GRANT|REVOKE)\b)", std::regex::icase);
+  static const std::regex on(R"(\bON\b)", std::regex::icase);
+  for (std::smatch match;;) {
+    if (std::regex_search(sql, match, blank)) {
+      sql.erase(0, static_cast<std::size_t>(match.length()));
+    } else if (sql.starts_with("/*")) {
+      const auto end = sql.find("*/");
+      if (end == std::string::npos) return false;
+      sql.erase(0, end + 2);
+    } else {
+      break;
+    }
+  }
+  sql.resize(std::min<std::size_t>(sql.size(), 2000));  // regular expressions recurse
+  return std::regex_search(sql, server) ||
+         (std::regex_search(sql, membership) && !std::regex_search(sql, on));
+}
+
 std::string CreateSql(db::Session& target, const std::string& name) {
   const int major = target.Server().major();
   const std::string locale = major >= 17   ? "datlocale"
@@ -370,7 +395,18 @@ void Scratch::Make() {
     MakeLocally(*target);
   }
   Fill(origin);
-  if (!request_.source) RunFiles();
+  const std::vector<std::string>& schemas = request_.settings.schemas;
+  access_ = {};
+  access_.production = ReadAccess(*target, schemas);
+  const auto session = db::Connect(endpoint_);
+  if (!request_.source) {
+    BringGrants(access_.production, *session);
+    access_.before = ReadAccess(*session, schemas);
+    access_.defaults_before = ReadDefaults(*session, schemas);
+    RunFiles();
+    access_.defaults_after = ReadDefaults(*session, schemas);
+  }
+  access_.after = ReadAccess(*session, schemas);
 }
 
 void Scratch::MakeOnTarget(db::Session& target) {
@@ -498,6 +534,13 @@ void Scratch::RunFiles() {
     const std::string text = ReadFile(file);
     for (const db::ScriptStatement& statement :
          db::SplitScript(text, db::Engine::kPostgres, file.string())) {
+      if (ActsOnTheServer(statement.sql)) {
+        throw Error(ErrorKind::kUnsupported,
+                    file.string() + ":" + std::to_string(statement.line) +
+                        ": it acts on the whole server (its roles, databases, tablespaces or "
+                        "settings), not on a copy of the schema: run it by itself, and take it out "
+                        "of the file");
+      }
       try {
         db::Send(*session, statement);
       } catch (const Error& error) {
@@ -509,6 +552,15 @@ void Scratch::RunFiles() {
       }
     }
   }
+}
+
+void Scratch::RefuseAccess(SetDecision& decision) const {
+  table_swap::RefuseAccess(access_, decision);
+}
+
+std::vector<std::string> Scratch::AccessStatements() const {
+  return table_swap::AccessStatements(access_, *db::Connect(endpoint_),
+                                      *db::Connect(request_.target), request_.settings);
 }
 
 void Scratch::MoveSet(const SetDecision& decision) {

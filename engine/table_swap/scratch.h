@@ -8,6 +8,7 @@
 #include "engine/db/endpoint.h"
 #include "engine/db/local_server.h"
 #include "engine/db/session.h"
+#include "engine/table_swap/access.h"
 #include "engine/table_swap/shadow.h"
 #include "engine/table_swap/shared_types.h"
 
@@ -47,6 +48,12 @@ class Scratch {
   // files applied. Error(kEnvironment) without client tools of the target's major;
   // Error(kConstraint) names the object that could not be made and why.
   void Make();
+  // Adds what the user's files change of things that are not exchanged. REQUIRES: Make() was
+  // called.
+  void RefuseAccess(SetDecision& decision) const;
+  // Owners and grants of the shadow's objects that are not production's. REQUIRES: Make() and
+  // MoveSet() were called.
+  std::vector<std::string> AccessStatements() const;
   // Moves `decision.moved` into the shadow schemas. After a failure the scratch is made afresh.
   void MoveSet(const SetDecision& decision);
   // Nothing when it is absent. Ends sessions in it.
@@ -62,6 +69,7 @@ class Scratch {
   const ShadowRequest& request_;
   db::Endpoint endpoint_;
   std::unique_ptr<db::LocalServer> local_;
+  AccessHistory access_;
 };
 
 // The statements of pg_dump or pg_restore for one section of the shadow schemas in the scratch, as

@@ -95,6 +95,26 @@ CREATE FUNCTION list_users() RETURNS SETOF "User" LANGUAGE sql AS 'SELECT * FROM
 CREATE PROCEDURE work(n integer) LANGUAGE plpgsql AS $$ BEGIN PERFORM n; END $$;
 CREATE AGGREGATE total(integer) (SFUNC = int4pl, STYPE = integer, INITCOND = '0');
 CREATE FUNCTION pick(text, VARIADIC role[]) RETURNS role LANGUAGE sql AS 'SELECT $2[1]';
+ALTER TABLE "User" ALTER COLUMN amount SET (n_distinct = -0.5, n_distinct_inherited = -0.3);
+ALTER TABLE "User" SET (toast.autovacuum_enabled = false, parallel_workers = 3);
+ALTER TABLE "User" FORCE ROW LEVEL SECURITY;
+ALTER INDEX user_down SET (fillfactor = 60);
+ALTER TABLE ring_a REPLICA IDENTITY FULL;
+ALTER TABLE ring_b REPLICA IDENTITY NOTHING;
+ALTER TABLE mother REPLICA IDENTITY USING INDEX mother_pkey;
+COMMENT ON TYPE role IS 'of users';
+COMMENT ON DOMAIN positive IS 'not zero';
+COMMENT ON CONSTRAINT over_zero ON DOMAIN positive IS 'really';
+COMMENT ON COLUMN "Pair Of"."B b" IS 'the second';
+COMMENT ON FUNCTION twice(integer) IS 'doubles';
+COMMENT ON PROCEDURE work(integer) IS 'works';
+COMMENT ON AGGREGATE total(integer) IS 'sums';
+COMMENT ON COLLATION plain IS 'by bytes';
+COMMENT ON SEQUENCE shared_ids IS 'for all';
+COMMENT ON VIEW admins IS 'a view';
+COMMENT ON COLUMN admins.id IS 'of a view';
+COMMENT ON MATERIALIZED VIEW totals IS 'kept';
+COMMENT ON RULE keep ON "User" IS 'keeps';
 )";
 
 // For PostgreSQL 14 and 15.

@@ -40,13 +40,14 @@ class Roles {
   Roles() {
     if (!testing::HavePostgres()) return;
     const auto server = db::Connect(testing::Server());
-    for (const char* role : {"understudy_test_mover", "understudy_test_reader"}) {
+    for (const char* role :
+         {"understudy_test_mover", "understudy_test_reader", "understudy_test_owner"}) {
       server->Execute(std::string("DO $$ BEGIN CREATE ROLE ") + role +
                       " LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
     }
     server->Execute(
         "ALTER ROLE understudy_test_mover NOCREATEDB; GRANT pg_monitor TO "
-        "understudy_test_mover");
+        "understudy_test_mover; GRANT understudy_test_owner TO understudy_test_mover");
   }
 };
 
@@ -91,6 +92,8 @@ TEST_F(SwapRole, MigratesWholeWithoutRightsOnTheServer) {
   NEED_LOCAL_SERVER(world);
   Begin(world);
   FillSource(world);
+  // Of a role that this one is a member of, with no rights on a schema of ours.
+  world.target().Run("ALTER TABLE member OWNER TO understudy_test_owner");
   const core::Plan plan = world.Plan();
   ASSERT_TRUE(plan.can_run()) << plan.refused[0].object << plan.refused[0].why;
   EXPECT_THAT(plan.ToJson().dump(), HasSubstr("make a throwaway PostgreSQL"));
@@ -108,6 +111,9 @@ TEST_F(SwapRole, MigratesWholeWithoutRightsOnTheServer) {
   ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_EQ(world.Scalar("SELECT count(*) || min(name) FROM public.area"), "30new 1");
   EXPECT_EQ(world.Scalar("SELECT count(*) || max(note) FROM public.member"), "21x");
+  EXPECT_EQ(world.Scalar("SELECT relowner::regrole FROM pg_class WHERE oid = "
+                         "'public.member'::regclass"),
+            "understudy_test_owner");
   EXPECT_EQ(world.Scalar("SELECT polroles::regrole[] FROM pg_policy WHERE polrelid = "
                          "'public.member'::regclass"),
             "{understudy_test_reader}");
