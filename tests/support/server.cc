@@ -160,17 +160,16 @@ void OwnServer::Stop() {
        "stop"});
 }
 
-PgBouncer::PgBouncer(const db::Endpoint& server, const std::string& mode,
-                     const std::string& more) {
+PgBouncer::PgBouncer(const db::Endpoint& server, const std::string& mode, const std::string& more) {
   const int port = FreePort();
   const fs::path file = folder_.path() / "pgbouncer.ini";
   GiveTo(ServerUser(), folder_.path());
   // `auth_type = any` takes the user from the database's line.
-  WriteFileWhole(file, "[databases]\n* = host=" + server.Setting("host") +
-                           " port=" + server.Setting("port") +
-                           " user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " +
-                           std::to_string(port) +
-                           "\nunix_socket_dir =\nauth_type = any\npool_mode = " + mode + "\n" + more + "\n");
+  WriteFileWhole(
+      file, "[databases]\n* = host=" + server.Setting("host") + " port=" + server.Setting("port") +
+                " user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " +
+                std::to_string(port) + "\nunix_socket_dir =\nauth_type = any\npool_mode = " + mode +
+                "\n" + more + "\n");
   fs::permissions(file, fs::perms::all);
   Command command;
   command.argv = {"pgbouncer", file.string()};

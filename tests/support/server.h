@@ -60,8 +60,8 @@ class OwnServer {
   bool up_ = false;
 };
 
-// PgBouncer in front of a server, ended at the end. `mode`: session, transaction, statement; `more`:
-// lines of its file. Use NEED_PGBOUNCER() first.
+// PgBouncer in front of a server, ended at the end. `mode`: session, transaction, statement;
+// `more`: lines of its file. Use NEED_PGBOUNCER() first.
 class PgBouncer {
  public:
   PgBouncer(const db::Endpoint& server, const std::string& mode, const std::string& more = "");
