@@ -134,7 +134,7 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
   const auto no_capture = [&](const std::string& line,
                               const std::vector<capture::CapturedTable>& tables,
                               const char* entry) {
-    if (!dry_run) TakeCaptureOff(tables);
+    if (!dry_run) TakeCaptureOff(tables, spec_.id, entry);
     step(line, [&] { journal.Remove(entry); });
   };
   if (!known.captured.empty()) {
@@ -142,10 +142,10 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
         "the capture triggers and logs of " + std::to_string(known.captured.size()) + " tables",
         known.captured, kCaptureEntry);
   }
-  if (!known.reverse.empty()) {
-    no_capture("the triggers and logs that kept " + std::to_string(known.reverse.size()) +
+  if (!known.reverse_left.empty()) {
+    no_capture("the triggers and logs that kept " + std::to_string(known.reverse_left.size()) +
                    " old tables in step",
-               known.reverse, kReverseEntry);
+               known.reverse_left, kReverseEntry);
   }
   if (known.manifest) {
     const auto ours = Everything(*known.manifest);
@@ -218,7 +218,7 @@ void TableSwap::RemoveEarlierBackups(db::Session& session, Manifest& manifest) {
       const auto theirs = Manifest::Load(journal);
       if (!theirs) continue;
       if (const auto reverse = journal.Find(kReverseEntry)) {
-        TakeCaptureOff(CapturedFrom(reverse->detail.at("tables")));
+        TakeCaptureOff(CapturedFrom(reverse->detail.at("tables")), row[0].text, kReverseEntry);
         journal.Remove(kReverseEntry);
       }
       db::Transaction transaction(session);

@@ -81,7 +81,8 @@ class TableSwap final : public core::Migration {
     Json written = nullptr;  // kLastWriteEntry
     bool finished = false;
     bool rolled_back = false;
-    std::vector<capture::CapturedTable> reverse;
+    std::vector<capture::CapturedTable> reverse;       // empty when it was switched off
+    std::vector<capture::CapturedTable> reverse_left;  // what is to be taken away all the same
     catalog::Fingerprint reverse_fingerprint;  // of the watched ones, as the cutover left them
     std::set<catalog::Oid> lost;               // of these: LeaveOutLost
     std::vector<capture::CapturedTable> Carried() const;  // `reverse` without those
@@ -117,7 +118,10 @@ class TableSwap final : public core::Migration {
   capture::ReplayResult ReplayOne(db::Session& session, const capture::CapturedTable& table,
                                   std::int64_t entries);
   void HoldLogWithinLimit(db::Session& session, const Known& known);
-  void TakeCaptureOff(const std::vector<capture::CapturedTable>& tables);
+  // `entry` of `migration`, which names the tables: it says from the first moment on that nothing
+  // is captured any more. It stays.
+  void TakeCaptureOff(const std::vector<capture::CapturedTable>& tables,
+                      const std::string& migration, const char* entry);
   void CopyIncompleteAgain(db::Session& session, const Known& known);
   void FollowChanges(db::Session& session, Known& known);
 

@@ -56,6 +56,16 @@ std::vector<BlockRange> BlockRanges(db::Session& session, const capture::Capture
 
 }  // namespace
 
+// In the caller's transaction, so that nobody ever trusts a log that is not written to any more.
+void SwitchOff(db::Session& session, const std::vector<capture::CapturedTable>& tables,
+               const std::string& migration, const char* entry) {
+  capture::SwitchOff(session, tables);
+  core::Journal journal(session, migration);
+  Json detail = journal.Find(entry).value().detail;
+  detail["off"] = true;
+  journal.Put(entry, detail);
+}
+
 std::string ServerTime(db::Session& session) {
   return session.Scalar("SELECT clock_timestamp()").text;
 }
@@ -190,10 +200,7 @@ void TableSwap::HoldLogWithinLimit(db::Session& session, const Known& known) {
     db::Transaction transaction(session);
     core::Journal journal(session, spec_.id);
     journal.CheckEpoch(context_.epoch());
-    capture::SwitchOff(session, known.captured);
-    Json detail = journal.Find(kCaptureEntry)->detail;
-    detail["off"] = true;
-    journal.Put(kCaptureEntry, detail);
+    SwitchOff(session, known.captured, spec_.id, kCaptureEntry);
     transaction.Commit();
   }
   throw Error(ErrorKind::kMismatch,
@@ -207,7 +214,8 @@ void TableSwap::HoldLogWithinLimit(db::Session& session, const Known& known) {
 
 // Production feels each group's lock for a moment only: whoever waits behind us waits no longer
 // than limits.lock_timeout_ms, and we step back and try again. The triggers do nothing meanwhile.
-void TableSwap::TakeCaptureOff(const std::vector<capture::CapturedTable>& tables) {
+void TableSwap::TakeCaptureOff(const std::vector<capture::CapturedTable>& tables,
+                               const std::string& migration, const char* entry) {
   constexpr std::size_t kTablesAtOnce = 20;
   constexpr std::chrono::milliseconds kLongestPause{2000};
   const auto session = Connect();
@@ -215,7 +223,7 @@ void TableSwap::TakeCaptureOff(const std::vector<capture::CapturedTable>& tables
   {
     db::Transaction transaction(*session);
     journal.CheckEpoch(context_.epoch());
-    capture::SwitchOff(*session, tables);
+    SwitchOff(*session, tables, migration, entry);
     transaction.Commit();
   }
   const auto deadline =

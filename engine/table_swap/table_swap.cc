@@ -72,7 +72,8 @@ TableSwap::Known TableSwap::Read(core::Journal& journal) const {
     } else if (entry.name == kRolledBackEntry) {
       known.rolled_back = true;
     } else if (entry.name == kReverseEntry) {
-      known.reverse = CapturedFrom(entry.detail.at("tables"));
+      known.reverse_left = CapturedFrom(entry.detail.at("tables"));
+      if (!entry.detail.value("off", false)) known.reverse = known.reverse_left;
       known.reverse_fingerprint = catalog::FingerprintFromJson(entry.detail.at("fingerprint"));
     }
   }

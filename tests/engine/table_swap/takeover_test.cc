@@ -186,6 +186,25 @@ TEST_F(Takeover, AResetWaitsForAClientWithoutHoldingOthersUp) {
   EXPECT_EQ(world_.Ours(), "");
 }
 
+// From the first moment of a reset nothing is captured: whoever goes on all the same is told so.
+TEST_F(Takeover, NobodyGoesOnAfterAResetThatDidNotComeToItsEnd) {
+  world_.document()["limits"] = {{"lock_timeout_ms", 50}, {"cutover_budget_ms", 400}};
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  const auto holder = world_.target().Connect();
+  holder->Execute("BEGIN; LOCK TABLE public.orders IN ROW EXCLUSIVE MODE");
+  core::PhaseOutcome outcome = world_.Reset();
+  EXPECT_EQ(outcome.kind, Kind::kFailed) << outcome.message;
+  EXPECT_EQ(outcome.next, "migrate reset");
+  holder->Execute("ROLLBACK");
+  world_.target().Run("UPDATE public.orders SET total = -1 WHERE id = 1");  // captured by nobody
+  outcome = world_.Cutover();
+  EXPECT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.message, HasSubstr("nothing is being captured"));
+  EXPECT_EQ(world_.Reset().kind, Kind::kDone);
+  EXPECT_EQ(world_.Ours(), "");
+  EXPECT_EQ(world_.Scalar("SELECT total FROM public.orders WHERE id = 1"), "-1");
+}
+
 TEST_F(Takeover, TheLogIsBoundedWhilePrepareIsAtWork) {
   world_.document()["limits"] = {{"log_max_bytes", 100000}};
   bool written = false;
