@@ -1,0 +1,125 @@
+#include <future>
+#include <thread>
+
+#include "engine/base/clock.h"
+#include "tests/engine/table_swap/swap_fixture.h"
+
+// What is true at the moment of the exchange itself, whoever is in the way.
+namespace understudy::table_swap {
+namespace {
+using ::testing::HasSubstr;
+using Kind = core::PhaseOutcome::Kind;
+
+// The foreign key of `note` is checked at the end of a transaction only, and its trigger is
+// switched on in the exchange.
+constexpr const char* kTables = R"(
+CREATE TABLE place (id integer PRIMARY KEY, name text);
+CREATE TABLE note (id integer PRIMARY KEY, body text,
+                   place_id integer REFERENCES place DEFERRABLE INITIALLY DEFERRED);
+CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER looks BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION look();)";
+
+class SwapMoment : public ::testing::Test {
+ protected:
+  void Fill() {
+    world_.document()["preserved"] = {"note"};
+    world_.target().Run(std::string(kTables) +
+                        "INSERT INTO place SELECT i, 'old' FROM generate_series(1, 20) i;"
+                        "INSERT INTO note SELECT i, 'n', i FROM generate_series(1, 20) i");
+    world_.source().Run(std::string(kTables) +
+                        "INSERT INTO place SELECT i, 'new' FROM generate_series(1, 20) i");
+  }
+
+  SwapWorld world_;
+};
+
+// hard-cases 30, 32: it wrote before the locks and commits while they are waited for, so that its
+// row can only come over behind them; and with it comes a check that waits for the commit, on a
+// table that is still to be altered.
+TEST_F(SwapMoment, BringsOverWhatCommitsWhileTheLocksAreWaitedFor) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  const auto writer = world_.target().Connect();
+  writer->Begin();
+  writer->Execute("INSERT INTO public.note VALUES (21, 'in flight', 3)");
+  writer->Execute("UPDATE public.note SET place_id = 4 WHERE id = 5");
+  bool waited = false;
+  const auto commits = std::async(std::launch::async, [&] {
+    const auto watch = world_.target().Connect();
+    const auto until = SteadyClock::now() + std::chrono::seconds(30);
+    while (!waited && SteadyClock::now() < until) {
+      waited = watch
+                   ->Scalar(
+                       "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND mode = "
+                       "'AccessExclusiveLock' AND relation = 'public.note'::regclass)")
+                   .AsBool();
+    }
+    writer->Commit();
+  });
+  const core::PhaseOutcome outcome = world_.Cutover();
+  commits.wait();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_TRUE(waited) << "nothing waited for the writer: this has shown nothing";
+  EXPECT_EQ(world_.Scalar("SELECT string_agg(id || body || place_id, ' ' ORDER BY id) FROM "
+                          "public.note WHERE id IN (5, 21)"),
+            "5n4 21in flight3");
+  EXPECT_EQ(world_.Scalar("SELECT name FROM public.place WHERE id = 1"), "new");
+  EXPECT_EQ(world_.Verify().kind, Kind::kDone);
+}
+
+// hard-case 29: a table outside the set whose foreign key is made anew. Without its lock from the
+// beginning, the key's DDL would wait for its users with everything else locked already.
+TEST_F(SwapMoment, LocksTheTablesOutsideWhoseKeysAreMadeAnewWithTheOthers) {
+  NEED_POSTGRES();
+  Fill();
+  world_.target().Run(
+      "CREATE TABLE visit (id integer PRIMARY KEY, place_id integer REFERENCES place);"
+      "INSERT INTO visit VALUES (1, 1)");
+  world_.document()["exclude"] = {"visit"};
+  std::string held;
+  world_.at_point = [&](std::string_view point) {
+    if (point != "cutover.locked") return;
+    held = world_.Scalar(
+        "SELECT string_agg(DISTINCT c.relname || ' ' || l.mode, ', ') FROM pg_locks l JOIN "
+        "pg_class c ON c.oid = l.relation WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND "
+        "l.relation IN ('public.visit'::regclass, 'public.place'::regclass, "
+        "'public.note'::regclass)");
+  };
+  const core::PhaseOutcome outcome = world_.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(held, "note AccessExclusiveLock, place AccessExclusiveLock, visit AccessExclusiveLock");
+  EXPECT_EQ(world_.Scalar("SELECT confrelid::regclass || ' ' || convalidated FROM pg_constraint "
+                          "WHERE conrelid = 'public.visit'::regclass AND contype = 'f'"),
+            "public.place true");
+}
+
+// hard-case 69: whatever says that the copy is done, the estimates and the journal's own state too,
+// what counts is that every piece of it was committed.
+TEST_F(SwapMoment, DoesNotPutInServiceWhatIsStillBeingCopied) {
+  NEED_POSTGRES();
+  Fill();
+  world_.document()["limits"] = {{"jobs", 1}};
+  int copies = 0;
+  world_.at_point = [&](std::string_view point) {
+    if (point == "copy.before_commit" && ++copies == 2) {
+      throw Error(ErrorKind::kInternal, "killed");
+    }
+  };
+  ASSERT_EQ(world_.Prepare().kind, Kind::kFailed);
+  ASSERT_EQ(copies, 2);
+  world_.target().Run(
+      "UPDATE pg_class SET reltuples = 20, relpages = 1 WHERE relnamespace = "
+      "'understudy_shadow_public'::regnamespace;"
+      "UPDATE understudy.migrations SET state = 'ready'");
+  core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("there is no shadow that could be put in service"));
+  EXPECT_EQ(world_.Scalar("SELECT count(*) || min(name) FROM public.place"), "20old");
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM public.note"), "20");
+  outcome = world_.Prepare();
+  EXPECT_NE(outcome.kind, Kind::kFailed) << outcome.message;
+}
+
+}  // namespace
+}  // namespace understudy::table_swap
