@@ -206,6 +206,47 @@ TEST(Plan, ComparesTheRoomThatTheShadowNeedsWithWhatIsFree) {
   db::Connect(server.endpoint())->Execute("DROP TABLESPACE small");
 }
 
+// hard-case 71: what plan could not foresee. Somebody else fills the disk while prepare is at work:
+// it fails and says what happened, production goes on, and nothing of ours is left by a reset.
+TEST(Plan, PrepareFailsCleanlyOnADiskThatFillsUpMeanwhile) {
+  NEED_POSTGRES_BINARIES();
+  const SmallDisk disk(32);
+  if (!disk.up()) GTEST_SKIP() << "may not mount a file system here";
+  const OwnServer server;
+  db::Connect(server.endpoint())
+      ->Execute("CREATE TABLESPACE small LOCATION '" + disk.path().string() + "'");
+  {
+    SwapWorld world(server.endpoint());
+    Fill(world);
+    for (const testing::Database* side : {&world.target(), &world.source()}) {
+      side->Run("ALTER TABLE users SET TABLESPACE small");
+    }
+    world.target().Run(
+        "INSERT INTO users (name) SELECT repeat('x', 1000) FROM generate_series(1, 8000)");
+    world.at_point = [&](std::string_view point) {
+      if (point != "prepare.schema_built") return;
+      RunCommand(
+          {.argv = {"dd", "if=/dev/zero", "of=" + (disk.path() / "other").string(), "bs=64k"}});
+    };
+    core::PhaseOutcome outcome = world.Prepare();
+    EXPECT_EQ(outcome.kind, Kind::kFailed);
+    EXPECT_THAT(outcome.message, HasSubstr("No space left on device"));
+    EXPECT_THAT(outcome.next, HasSubstr("migrate"));
+    world.target().Run("UPDATE users SET name = 'y' WHERE id = 1");
+    EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.users"), "8050");
+    // It goes on where it stood once there is room, or is given up.
+    std::filesystem::remove(disk.path() / "other");
+    world.at_point = nullptr;
+    outcome = world.Prepare();
+    ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+    EXPECT_EQ(world.Scalar("SELECT count(*) FROM understudy_shadow_public.users"), "8050");
+    outcome = world.Reset();
+    EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+    EXPECT_EQ(world.Ours(), "");
+  }
+  db::Connect(server.endpoint())->Execute("DROP TABLESPACE small");
+}
+
 // hard-case 148: a full lock table makes clients fail.
 TEST(Plan, NamesTheSizeOfTheLockTableThatIsEnough) {
   NEED_POSTGRES_BINARIES();
