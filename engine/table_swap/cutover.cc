@@ -284,7 +284,7 @@ void TableSwap::WaitForOldSnapshots(db::Session& session, const Known& known,
                                     const core::CutoverOptions& options) {
   if (options.allow_old_snapshots || known.written.is_null()) return;
   // Another process has written: it was committed by now.
-  if (written_at_.empty()) written_at_ = session.Scalar("SELECT clock_timestamp()").text;
+  if (written_at_.empty()) written_at_ = ServerTime(session);
   const auto until = std::min(options.deadline, SteadyClock::now() + kOldSnapshotsMayEnd);
   for (;;) {
     context_.ThrowIfStopped();
@@ -356,23 +356,13 @@ void TableSwap::LastRounds(db::Session& session, const Known& known, ReadyDrain&
     const auto done = ready.replay->Run(Watched(written));
     if (!done || done->entries == 0) return;  // what is refused is found, and told, under the locks
     RememberWrite(session, journal);
-    bool checked = checked_;
-    for (const capture::CapturedTable& table : known.captured) {
-      if (!done->rows.contains(table.watched)) continue;
-      checked = checked && !BroughtOrphans(session, table);
-    }
-    checked_ = false;  // as long as nobody knows whether it is committed
-    const Json what = {{"entries", done->entries}};
-    context_.At("replay.before_commit", what);
-    transaction.Commit();
-    checked_ = checked;
+    Replayed replayed;
     for (const capture::CapturedTable& table : known.captured) {
       if (const auto it = done->rows.find(table.watched); it != done->rows.end()) {
-        rows_[table.mirror] += it->second;
+        replayed.emplace_back(&table, it->second);
       }
     }
-    written_at_ = ServerTime(session);
-    context_.At("replay.after_commit", what);
+    CommitReplay(session, transaction, replayed, {{"entries", done->entries}});
     // The first round plans the statements, here and there.
     if (round == 0 && ready.may_orphan) session.Query("EXECUTE " + std::string(kMayOrphan));
     if (round > 0 && done->entries < kNearlyEmpty / 2) return;

@@ -102,12 +102,11 @@ std::vector<catalog::FingerprintChange> TableSwap::ReverseChanges(db::Session& s
                                                                   const Known& known) const {
   const std::vector<capture::CapturedTable> carried = known.Carried();
   catalog::Fingerprint before;
-  std::vector<catalog::Oid> watched;
   for (const capture::CapturedTable& table : carried) {
     before[table.watched] = known.reverse_fingerprint.at(table.watched);
-    watched.push_back(table.watched);
   }
-  auto changes = catalog::CompareFingerprints(before, catalog::ReadFingerprint(session, watched));
+  auto changes =
+      catalog::CompareFingerprints(before, catalog::ReadFingerprint(session, Watched(carried)));
   std::set<catalog::Oid> without_log;
   for (const db::Row& row :
        session

@@ -183,27 +183,19 @@ bool HasTablespacesOf(db::Session& source, db::Session& target) {
 
 // Roles, databases, tablespaces, the server's settings, memberships: what a scratch database beside
 // the target would not keep to itself.
-bool ActsOnTheServer(std::string sql) {
-  static const std::regex blank(R"(^(\s+|--[^\n]*(\n|$)))");
-  static const std::regex server(
-      R"(^((CREATE|ALTER|DROP)\s+(ROLE|USER(?!\s+MAPPING)|GROUP|DATABASE|TABLESPACE|SYSTEM)|REASSIGN\s+OWNED|DROP\s+OWNED)\b)",
-      std::regex::icase);
-  static const std::regex membership(R"(^(GRANT|REVOKE)\b)", std::regex::icase);
-  static const std::regex on(R"(\bON\b)", std::regex::icase);
-  for (std::smatch match;;) {
-    if (std::regex_search(sql, match, blank)) {
-      sql.erase(0, static_cast<std::size_t>(match.length()));
-    } else if (sql.starts_with("/*")) {
-      const auto end = sql.find("*/");
-      if (end == std::string::npos) return false;
-      sql.erase(0, end + 2);
-    } else {
-      break;
-    }
+bool ActsOnTheServer(const std::string& sql) {
+  static const std::set<std::string> shared = {"ROLE",     "USER",       "GROUP",
+                                               "DATABASE", "TABLESPACE", "SYSTEM"};
+  const std::vector<std::string> tokens = db::Tokens(sql, db::Engine::kPostgres);
+  const auto word = [&](std::size_t place) {
+    return place < tokens.size() ? tokens[place] : std::string();
+  };
+  if (word(0) == "GRANT" || word(0) == "REVOKE") {  // a membership is ON nothing
+    return std::ranges::find(tokens, "ON") == tokens.end();
   }
-  sql.resize(std::min<std::size_t>(sql.size(), 2000));  // regular expressions recurse
-  return std::regex_search(sql, server) ||
-         (std::regex_search(sql, membership) && !std::regex_search(sql, on));
+  if (word(1) == "OWNED") return word(0) == "REASSIGN" || word(0) == "DROP";
+  return (word(0) == "CREATE" || word(0) == "ALTER" || word(0) == "DROP") &&
+         shared.contains(word(1)) && !(word(1) == "USER" && word(2) == "MAPPING");
 }
 
 std::string CreateSql(db::Session& target, const std::string& name) {

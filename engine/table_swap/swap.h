@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/base/clock.h"
@@ -115,6 +116,10 @@ class TableSwap final : public core::Migration {
   void FirstCopies(const Known& known);
   // Whether what was just replayed into this table has left rows that refer to nothing.
   bool BroughtOrphans(db::Session& session, const capture::CapturedTable& table) const;
+  // Of each table that was replayed, by how many rows its mirror has grown.
+  using Replayed = std::vector<std::pair<const capture::CapturedTable*, std::int64_t>>;
+  void CommitReplay(db::Session& session, db::Transaction& transaction, const Replayed& replayed,
+                    const Json& what);
   capture::ReplayResult ReplayOne(db::Session& session, const capture::CapturedTable& table,
                                   std::int64_t entries);
   void HoldLogWithinLimit(db::Session& session, const Known& known);

@@ -167,6 +167,21 @@ bool TableSwap::BroughtOrphans(db::Session& session, const capture::CapturedTabl
   });
 }
 
+void TableSwap::CommitReplay(db::Session& session, db::Transaction& transaction,
+                             const Replayed& replayed, const Json& what) {
+  // With orphans the whole is looked at again, and the rows are told; if nobody has mended them.
+  const bool checked = checked_ && std::ranges::none_of(replayed, [&](const auto& one) {
+                         return BroughtOrphans(session, *one.first);
+                       });
+  checked_ = false;  // as long as nobody knows whether it is committed
+  context_.At("replay.before_commit", what);
+  transaction.Commit();
+  checked_ = checked;
+  for (const auto& [table, rows] : replayed) rows_[table->mirror] += rows;
+  written_at_ = ServerTime(session);  // whoever has a snapshot from now on sees the rows
+  context_.At("replay.after_commit", what);
+}
+
 capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
                                            const capture::CapturedTable& table,
                                            std::int64_t entries) {
@@ -177,16 +192,8 @@ capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
   const capture::ReplayResult result = capture::Replay(session, table, {.entries = entries});
   if (result.entries == 0 && result.refused.empty()) return result;  // nothing to commit
   if (result.entries > 0) RememberWrite(session, journal);
-  // Then the whole is looked at again, and the rows are told; if nobody has mended them.
-  const bool checked = checked_ && !BroughtOrphans(session, table);
-  checked_ = false;  // as long as nobody knows whether it is committed
-  const Json what = {{"entries", result.entries}, {"keys", result.keys}};
-  context_.At("replay.before_commit", what);
-  transaction.Commit();
-  checked_ = checked;
-  rows_[table.mirror] += result.inserted - result.deleted;
-  written_at_ = ServerTime(session);  // whoever has a snapshot from now on sees the rows
-  context_.At("replay.after_commit", what);
+  CommitReplay(session, transaction, {{&table, result.inserted - result.deleted}},
+               {{"entries", result.entries}, {"keys", result.keys}});
   replayed_ += result.inserted + result.deleted;
   return result;
 }

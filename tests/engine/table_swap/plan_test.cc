@@ -16,18 +16,6 @@ using testing::OwnServer;
 using testing::PgBouncer;
 using Kind = core::PhaseOutcome::Kind;
 
-std::string Refusals(const core::Plan& plan) {
-  std::string all;
-  for (const core::PlanRefusal& refusal : plan.refused) {
-    all += refusal.object + ": " + refusal.why + "\n";
-  }
-  return all;
-}
-std::string Warnings(const core::Plan& plan) {
-  std::string all;
-  for (const std::string& warning : plan.warnings) all += warning + "\n";
-  return all;
-}
 std::string Steps(const core::Plan& plan) {
   std::string all;
   for (const core::PlanStep& step : plan.steps) all += step.phase + ": " + step.what + "\n";

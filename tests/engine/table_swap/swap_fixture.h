@@ -142,4 +142,18 @@ class SwapWorld : public core::Probe {
   bool rehearsal_ = true;
 };
 
+// What a plan says, one line each.
+inline std::string Refusals(const core::Plan& plan) {
+  std::string all;
+  for (const core::PlanRefusal& refusal : plan.refused) {
+    all += refusal.object + ": " + refusal.why + "\n";
+  }
+  return all;
+}
+inline std::string Warnings(const core::Plan& plan) {
+  std::string all;
+  for (const std::string& warning : plan.warnings) all += warning + "\n";
+  return all;
+}
+
 }  // namespace understudy::table_swap

@@ -686,18 +686,6 @@ TEST_F(TableSwap, CarriesLaterWritesBackWhereTheyAreCaptured) {
   EXPECT_EQ(world_.Ours(), "");
 }
 
-std::string Refusals(const core::Plan& plan) {
-  std::string all;
-  for (const core::PlanRefusal& refusal : plan.refused)
-    all += refusal.object + ": " + refusal.why + "\n";
-  return all;
-}
-std::string Warnings(const core::Plan& plan) {
-  std::string all;
-  for (const std::string& warning : plan.warnings) all += warning + "\n";
-  return all;
-}
-
 // The dry run changes nothing, and says every step.
 TEST_F(TableSwap, PlansWithoutChangingAnything) {
   NEED_POSTGRES();
