@@ -97,6 +97,10 @@ std::int64_t MostEntries(const catalog::Table& watched, const CapturedTable& tab
 // the keys that are missing: an entry with a number below zero, that of the transaction. The block
 // that catches this writes nothing, so that it costs no transaction number.
 std::string FunctionBody(const TableName& log, const CapturedTable& table, std::int64_t most) {
+  if (table.only_whether) {  // an entry of each transaction that nobody has seen write before
+    return "BEGIN\n  IF NOT EXISTS (SELECT FROM " + log.Quoted() + ") THEN INSERT INTO " +
+           log.Quoted() + " DEFAULT VALUES; END IF;\n  RETURN NULL;\nEND";
+  }
   const RowMapping& mapping = table.mapping;
   std::string declared;
   std::string names;
@@ -295,6 +299,34 @@ SELECT tgrelid, tgfoid, count(*) FILTER (WHERE tgtype = 29), count(*) FILTER (WH
   return missing;
 }
 
+// Whose log has such an entry; one that is gone is for the others to find.
+std::vector<Oid> WithEntries(db::Session& session, const std::vector<CapturedTable>& all,
+                             const std::string& condition) {
+  constexpr std::size_t kTablesPerQuery = 200;
+  std::vector<CapturedTable> tables;
+  for (const Row& row : session
+                            .Query("SELECT oid FROM pg_class WHERE oid = ANY ($1::oid[])",
+                                   {db::IntegerArray(all, &CapturedTable::log)})
+                            .rows) {
+    const auto log = static_cast<Oid>(row[0].AsInteger());
+    tables.push_back(*std::ranges::find(all, log, &CapturedTable::log));
+  }
+  std::vector<Oid> with;
+  for (std::size_t begin = 0; begin < tables.size(); begin += kTablesPerQuery) {
+    std::string sql;
+    const std::size_t end = std::min(tables.size(), begin + kTablesPerQuery);
+    for (std::size_t i = begin; i < end; ++i) {
+      sql += (i == begin ? "SELECT " : ", ") + std::string("EXISTS (SELECT FROM ONLY ") +
+             LogName(tables[i]).Quoted() + " WHERE " + condition + ")";
+    }
+    const db::Result found = session.Query(sql);
+    for (std::size_t i = begin; i < end; ++i) {
+      if (found.rows.at(0).at(i - begin).AsBool()) with.push_back(tables[i].watched);
+    }
+  }
+  return with;
+}
+
 }  // namespace
 
 void Install(db::Session& session, std::vector<CapturedTable>& tables) {
@@ -314,7 +346,7 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables) {
       throw Error(ErrorKind::kMismatch, "the table with OID " + std::to_string(table.watched) +
                                             " that is to be captured is gone");
     }
-    CheckKey(it->second, table.mapping);
+    if (!table.only_whether) CheckKey(it->second, table.mapping);
     const TableName log = LogName(table);
     sql += LogSql(log, it->second, table);
     sql += "CREATE FUNCTION " + log.Quoted() +
@@ -383,31 +415,16 @@ std::vector<std::string> MissingTriggers(db::Session& session,
   return names;
 }
 
-std::vector<Oid> Incomplete(db::Session& session, const std::vector<CapturedTable>& all) {
-  constexpr std::size_t kTablesPerQuery = 200;
-  // One that is gone is for the replay to say.
-  std::vector<CapturedTable> tables;
-  for (const Row& row : session
-                            .Query("SELECT oid FROM pg_class WHERE oid = ANY ($1::oid[])",
-                                   {db::IntegerArray(all, &CapturedTable::log)})
-                            .rows) {
-    const auto log = static_cast<Oid>(row[0].AsInteger());
-    tables.push_back(*std::ranges::find(all, log, &CapturedTable::log));
+std::vector<Oid> Incomplete(db::Session& session, const std::vector<CapturedTable>& tables) {
+  return WithEntries(session, tables, "id < 0");
+}
+
+std::vector<Oid> WasWritten(db::Session& session, const std::vector<CapturedTable>& tables) {
+  std::vector<Oid> written = WithEntries(session, tables, "true");
+  for (const Missing& missing : FindMissing(session, tables)) {
+    written.push_back(missing.table->watched);
   }
-  std::vector<Oid> incomplete;
-  for (std::size_t begin = 0; begin < tables.size(); begin += kTablesPerQuery) {
-    std::string sql;
-    const std::size_t end = std::min(tables.size(), begin + kTablesPerQuery);
-    for (std::size_t i = begin; i < end; ++i) {
-      sql += (i == begin ? "SELECT " : ", ") + std::string("EXISTS (SELECT FROM ONLY ") +
-             LogName(tables[i]).Quoted() + " WHERE id < 0)";
-    }
-    const db::Result found = session.Query(sql);
-    for (std::size_t i = begin; i < end; ++i) {
-      if (found.rows.at(0).at(i - begin).AsBool()) incomplete.push_back(tables[i].watched);
-    }
-  }
-  return incomplete;
+  return written;
 }
 
 std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& tables) {

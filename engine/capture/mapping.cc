@@ -55,8 +55,10 @@ RowMapping RowMapping::FromJson(const Json& json) {
 }
 
 Json CapturedTable::ToJson() const {
-  return {{"watched", watched},   {"mirror", mirror}, {"mapping", mapping.ToJson()}, {"log", log},
-          {"function", function}, {"owner", owner},   {"max_bytes", max_bytes}};
+  return {{"watched", watched},          {"mirror", mirror},
+          {"mapping", mapping.ToJson()}, {"log", log},
+          {"function", function},        {"owner", owner},
+          {"max_bytes", max_bytes},      {"only_whether", only_whether}};
 }
 
 CapturedTable CapturedTable::FromJson(const Json& json) {
@@ -68,6 +70,7 @@ CapturedTable CapturedTable::FromJson(const Json& json) {
   table.function = json.at("function").get<Oid>();
   table.owner = json.value("owner", "");
   table.max_bytes = json.value("max_bytes", std::int64_t{0});
+  table.only_whether = json.value("only_whether", false);
   return table;
 }
 

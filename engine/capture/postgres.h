@@ -77,6 +77,9 @@ struct CapturedTable {
   // Where nobody replays while it fills: about so many bytes, then the trigger writes no keys any
   // more (Incomplete). 0 = whoever replays looks after it.
   std::int64_t max_bytes = 0;
+  // Only that the table was written to is of interest: no mirror, no mapping, no key is needed, and
+  // nothing can be replayed. See WasWritten().
+  bool only_whether = false;
 
   Json ToJson() const;  // for the journal
   static CapturedTable FromJson(const Json& json);
@@ -120,6 +123,10 @@ std::vector<std::string> MissingTriggers(db::Session& session,
 // or a column of the key was renamed, dropped or retyped, so that the trigger could not read it
 // (users' writes go on). Nobody knows which rows; such a table has to be copied again.
 std::vector<Oid> Incomplete(db::Session& session, const std::vector<CapturedTable>& tables);
+
+// Those of `tables` (only_whether), as the watched one's OID, to which somebody has written since
+// Install(), as far as the caller sees. One of whose triggers is gone counts.
+std::vector<Oid> WasWritten(db::Session& session, const std::vector<CapturedTable>& tables);
 
 // Bytes of the logs with their indexes: to be held against limits.log_max_bytes.
 std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& tables);

@@ -213,14 +213,8 @@ void TableSwap::InstallCapture(db::Session& session) {
   } while (!left.empty());
 }
 
-// A short transaction of its own: its lock waits for the writers that are under way, so that every
-// snapshot from here on sees what they have written.
-void TableSwap::InstallSome(db::Session& session, std::vector<capture::CapturedTable> some,
-                            Known& known, bool last) {
-  LetVacuumsGiveWay(context_, session, known.manifest->old_objects);
-  db::Transaction transaction(session);
-  core::Journal journal(session, spec_.id);
-  journal.CheckEpoch(context_.epoch());
+void TableSwap::InstallTriggers(db::Session& session,
+                                std::vector<capture::CapturedTable>& some) const {
   // lock_timeout counts per relation: the whole is bounded.
   session.Execute("SET LOCAL statement_timeout = " + std::to_string(lock_timeout_.count() * 2));
   try {
@@ -230,6 +224,17 @@ void TableSwap::InstallSome(db::Session& session, std::vector<capture::CapturedT
     throw Error(ErrorKind::kConflict,
                 std::string(error.what()) + ": a client holds one of the tables", "55P03");
   }
+}
+
+// A short transaction of its own: its lock waits for the writers that are under way, so that every
+// snapshot from here on sees what they have written.
+void TableSwap::InstallSome(db::Session& session, std::vector<capture::CapturedTable> some,
+                            Known& known, bool last) {
+  LetVacuumsGiveWay(context_, session, known.manifest->old_objects);
+  db::Transaction transaction(session);
+  core::Journal journal(session, spec_.id);
+  journal.CheckEpoch(context_.epoch());
+  InstallTriggers(session, some);
   known.fingerprint.merge(catalog::ReadFingerprint(session, Watched(some)));
   known.captured.insert(known.captured.end(), some.begin(), some.end());
   Json tables = Json::array();

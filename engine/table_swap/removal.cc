@@ -147,6 +147,9 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
                    " old tables in step",
                known.reverse_left, kReverseEntry);
   }
+  if (!known.watch.empty()) {
+    no_capture("the triggers of a rollback that was given up", known.watch, kWatchEntry);
+  }
   if (known.manifest) {
     const auto ours = Everything(*known.manifest);
     std::vector<std::string> present_schemas;

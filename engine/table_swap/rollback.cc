@@ -9,12 +9,22 @@
 namespace understudy::table_swap {
 namespace {
 
-constexpr std::int64_t kSmallBytes = 32 << 20;  // what can be read again under the locks
+constexpr std::size_t kWatchedAtOnce = 20;  // tables that get their triggers in one transaction
 // A row's number says "older" or "younger" of half of all numbers; as much again for the rows that
 // were written long before the cutover.
 constexpr std::int64_t kMostTransactions = 1 << 30;
 
 constexpr std::chrono::milliseconds kOldSnapshotsMayEnd{1500};
+
+[[noreturn]] void RefuseToLose(const std::vector<std::string>& findings) {
+  std::string all;
+  for (const std::string& finding : findings) all += (all.empty() ? "" : "; ") + finding;
+  throw Error(ErrorKind::kUnsupported,
+              "going back would lose what was written since the cutover: " + all +
+                  ". The new tables stay in service. To go back all the same: understudy migrate "
+                  "rollback --lose-writes",
+              "would-lose-writes");
+}
 
 }  // namespace
 
@@ -42,6 +52,69 @@ void TableSwap::RefuseOthersShadow(db::Session& session, const Known& known) con
   }
 }
 
+// Tables of the new side whose later writes would be lost.
+std::vector<catalog::Oid> TableSwap::NotCarried(db::Session& session, const Known& known) const {
+  std::set<catalog::Oid> carried;  // with the partitions, whose rows their root's replay brings
+  for (const db::Row& row :
+       session
+           .Query("SELECT r FROM unnest($1::oid[]) AS r UNION SELECT t.relid::oid FROM "
+                  "unnest($1::oid[]) AS r CROSS JOIN LATERAL pg_partition_tree(r) AS t",
+                  {db::IntegerArray(known.Carried(), &capture::CapturedTable::watched)})
+           .rows) {
+    carried.insert(static_cast<catalog::Oid>(row[0].AsInteger()));
+  }
+  std::vector<catalog::Oid> tables;
+  const Json& rows = known.cutover.at("rows");
+  for (const auto& item : rows.items()) {
+    const auto table = static_cast<catalog::Oid>(std::stoul(item.key()));
+    if (!carried.contains(table)) tables.push_back(table);
+  }
+  return tables;
+}
+
+// Counting takes its time: what is written meanwhile, and until the locks are there, is seen by
+// triggers that are set before. Users' writes cost what one more trigger costs.
+void TableSwap::WatchWrites(db::Session& session, Known& known) {
+  core::Journal journal(session, spec_.id);
+  std::vector<capture::CapturedTable> left;
+  for (const catalog::Oid table : NotCarried(session, known)) {
+    if (!catalog::NameOf(session, table)) continue;
+    capture::CapturedTable one;
+    one.watched = table;
+    one.owner = CaptureOwner() + "w";
+    one.only_whether = true;
+    left.push_back(std::move(one));
+  }
+  LetVacuumsGiveWay(context_, session, known.manifest->new_objects);
+  while (!left.empty()) {
+    context_.ThrowIfStopped();
+    const auto end =
+        left.begin() + static_cast<std::ptrdiff_t>(std::min(kWatchedAtOnce, left.size()));
+    std::vector<capture::CapturedTable> some(left.begin(), end);
+    left.erase(left.begin(), end);
+    db::Transaction transaction(session);
+    journal.CheckEpoch(context_.epoch());
+    InstallTriggers(session, some);
+    some.insert(some.begin(), known.watch.begin(), known.watch.end());
+    Json tables = Json::array();
+    for (const capture::CapturedTable& table : some) tables.push_back(table.ToJson());
+    journal.Put(kWatchEntry, {{"tables", tables}});
+    transaction.Commit();
+    known.watch = std::move(some);
+  }
+}
+
+void TableSwap::StopWatching(const Known& known) {
+  if (known.watch.empty()) return;
+  TakeCaptureOff(known.watch, spec_.id, kWatchEntry);
+  const auto session = Connect();
+  db::Transaction transaction(*session);
+  core::Journal journal(*session, spec_.id);
+  journal.CheckEpoch(context_.epoch());
+  journal.Remove(kWatchEntry);
+  transaction.Commit();
+}
+
 // By table, how many rows users have written since the cutover; exact, since until then every row
 // of the new side was ours. A row that was inserted or updated bears another transaction's number,
 // and is missing among the older ones, as one that was deleted. Neither VACUUM nor FREEZE changes
@@ -60,19 +133,9 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
   }
   const db::Params moment = {db::Value::Text(known.cutover.at("last_xid").get<std::string>()),
                              db::Value::Text(known.cutover.at("running").get<std::string>())};
-  std::set<catalog::Oid> carried;  // with the partitions, whose rows their root's replay brings
-  for (const db::Row& row :
-       session
-           .Query("SELECT r FROM unnest($1::oid[]) AS r UNION SELECT t.relid::oid FROM "
-                  "unnest($1::oid[]) AS r CROSS JOIN LATERAL pg_partition_tree(r) AS t",
-                  {db::IntegerArray(known.Carried(), &capture::CapturedTable::watched)})
-           .rows) {
-    carried.insert(static_cast<catalog::Oid>(row[0].AsInteger()));
-  }
-  for (const auto& [key, count] : known.cutover.at("rows").items()) {
+  for (const catalog::Oid table : NotCarried(session, known)) {
     context_.ThrowIfStopped();
-    const auto table = static_cast<catalog::Oid>(std::stoul(key));
-    if (carried.contains(table)) continue;
+    const auto count = known.cutover.at("rows").at(std::to_string(table)).get<std::int64_t>();
     const auto name = catalog::NameOf(session, table);
     const auto was = std::ranges::find(known.manifest->tables, table, &SetTable::new_oid);
     if (!name) {
@@ -80,6 +143,7 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
                          ": the table has been dropped since");
       continue;
     }
+    context_.Tell("progress", {{"table", name->Display()}});
     // age() counts over the wrap-around.
     const db::Row row = session
                             .Query(
@@ -89,7 +153,7 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
                                 moment)
                             .rows.at(0);
     const std::int64_t younger = row[0].AsInteger();
-    const std::int64_t gone = count.get<std::int64_t>() - (row[1].AsInteger() - younger);
+    const std::int64_t gone = count - (row[1].AsInteger() - younger);
     if (younger == 0 && gone == 0) continue;
     std::string text = name->Display() + ": ";
     if (younger > 0) text += std::to_string(younger) + " rows inserted or updated";
@@ -121,36 +185,49 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     for (const std::string& line : RemoveAll(false, false)) context_.Log("info", line);
     return;
   }
-  const auto refuse = [&](const std::vector<std::string>& findings) {
-    std::string all;
-    for (const std::string& finding : findings) all += (all.empty() ? "" : "; ") + finding;
-    throw Error(ErrorKind::kUnsupported,
-                "going back would lose what was written since the cutover: " + all +
-                    ". The new tables stay in service. To go back all the same: understudy migrate "
-                    "rollback --lose-writes",
-                "would-lose-writes");
-  };
   RefuseOthersShadow(*session, known);
   LeaveOutLost(*session, known);
-  if (!options.lose_writes) {
-    if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
+  if (options.lose_writes) {
+    GoBack(*session, known, options);
+    return;
   }
+  StopWatching(known);  // of a process that was killed
+  known.watch.clear();
+  try {
+    WatchWrites(*session, known);
+    if (const auto findings = WritesSince(*session, known); !findings.empty()) {
+      RefuseToLose(findings);
+    }
+    GoBack(*session, known, options);
+  } catch (...) {
+    try {
+      StopWatching(known);
+    } catch (const std::exception& error) {
+      context_.Log("warn", "the triggers that watched for writes are still there: " +
+                               std::string(error.what()) +
+                               ". The next rollback, or the cleanup, takes them away");
+    }
+    throw;
+  }
+}
 
+void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackOptions& options) {
+  core::Journal journal(session, spec_.id);
   if (known.capture_installed) {  // a cutover that was not finished
-    db::Transaction transaction(*session);
+    db::Transaction transaction(session);
     journal.CheckEpoch(context_.epoch());
-    capture::Remove(*session, known.captured);
+    capture::Remove(session, known.captured);
     journal.Remove(kCaptureEntry);
     transaction.Commit();
   }
   if (!known.reverse.empty()) {
-    OpenOldTables(*session, known);
-    CopyBackChanged(*session, known);
-    ReplayReverse(*session, known, /*locked=*/false);
+    OpenOldTables(session, known);
+    CopyBackChanged(session, known);
+    ReplayReverse(session, known, /*locked=*/false);
     // What was brought back is younger than the snapshots of long readers (hard-case 134).
     known.written = Read(journal).written;
     try {
-      WaitForOldSnapshots(*session, known,
+      WaitForOldSnapshots(session, known,
                           {.deadline = SteadyClock::now() + kOldSnapshotsMayEnd,
                            .allow_old_snapshots = options.lose_writes});
     } catch (const Error& error) {
@@ -183,61 +260,59 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     users.push_back(names.user);
     backups.push_back(names.backup);
   }
-  request.out = ListMovables(*session, users);
+  request.out = ListMovables(session, users);
   std::erase_if(request.out, [&](const Movable& object) {
     return std::ranges::none_of(manifest.new_objects, [&](const Movable& ours) {
       return ours.oid == object.oid && ours.kind == object.kind;
     });
   });
-  request.in = ListMovables(*session, backups);
+  request.in = ListMovables(session, backups);
   for (const auto& [table, rules] : settings_.columns) {
     for (const auto& [column, rule] : rules) {
       if (rule.kind == ColumnRule::Kind::kFrom) request.column_from[table][rule.text] = column;
     }
   }
   request.keep_sequences = known.reverse.empty();
-  LetVacuumsGiveWay(context_, *session, manifest.new_objects);
-  const Exchange exchange(*session, std::move(request));
+  LetVacuumsGiveWay(context_, session, manifest.new_objects);
+  const Exchange exchange(session, std::move(request));
   if (!exchange.refused().empty()) {
     throw Error(ErrorKind::kUnsupported,
                 exchange.refused()[0].object + ": " + exchange.refused()[0].why);
   }
   // What changes from here on is seen under the locks.
-  if (const auto changes = ReverseChanges(*session, known); !changes.empty()) {
+  if (const auto changes = ReverseChanges(session, known); !changes.empty()) {
     throw Error(ErrorKind::kConflict, changes[0].Text() + " while the rollback was made ready",
                 "changed");
   }
-  const std::int64_t bytes =
-      session
-          ->Scalar("SELECT coalesce(sum(pg_relation_size(o)), 0)::bigint FROM unnest($1::oid[]) o",
-                   {db::IntegerArray(manifest.tables, &SetTable::new_oid)})
-          .AsInteger();
-
-  db::Transaction transaction(*session, db::Isolation::kReadCommitted);
+  db::Transaction transaction(session, db::Isolation::kReadCommitted);
   journal.CheckEpoch(context_.epoch());
-  RememberAttempt(*session, "rollback");
-  LockIncoming(*session, exchange);
-  const StallLimits stall = StallLimits::Of(*session, spec_.limits.lock_timeout_ms);
-  LockBudget budget(*session, stall.whole);
-  LockOutgoing(*session, exchange, stall.lock);
+  RememberAttempt(session, "rollback");
+  LockIncoming(session, exchange);
+  const StallLimits stall = StallLimits::Of(session, spec_.limits.lock_timeout_ms);
+  LockBudget budget(session, stall.whole);
+  LockOutgoing(session, exchange, stall.lock);
   const auto within = [&](std::string_view stage) { budget.Spent(stage); };
   budget.Within([&] {
     within("locks");
-    exchange.CheckUnchanged(*session);
+    exchange.CheckUnchanged(session);
     within("fingerprint");
-    if (!options.lose_writes &&
-        bytes < kSmallBytes) {  // what came between the reading and the locks
-      if (const auto findings = WritesSince(*session, known); !findings.empty()) refuse(findings);
+    if (!options.lose_writes) {
+      std::vector<std::string> late;
+      for (const catalog::Oid table : capture::WasWritten(session, known.watch)) {
+        const auto name = catalog::NameOf(session, table);
+        late.push_back((name ? name->Display() : "a table") + ": written to a moment ago");
+      }
+      if (!late.empty()) RefuseToLose(late);
       within("writes since the cutover");
     }
     if (!known.reverse.empty()) {
-      ReplayReverse(*session, known, /*locked=*/true);
+      ReplayReverse(session, known, /*locked=*/true);
       within("writes carried back");
     }
     for (const SchemaNames& names : manifest.schemas) {
-      session->Execute("CREATE SCHEMA IF NOT EXISTS " + db::QuoteIdentifier(names.shadow));
+      session.Execute("CREATE SCHEMA IF NOT EXISTS " + db::QuoteIdentifier(names.shadow));
     }
-    exchange.Apply(*session, within);
+    exchange.Apply(session, within);
     journal.Remove(kCutoverEntry);
     journal.Remove(kFinishedEntry);
     journal.Put(kRolledBackEntry, {{"validations", exchange.validations()}});
@@ -249,17 +324,19 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
                            std::to_string(static_cast<std::int64_t>(budget.milliseconds())) +
                            " ms (" + budget.Stages() + ")");
   context_.At("rollback.after_commit");
-  FinishRollback(*session, known);
+  FinishRollback(session, known);
 }
 
 // What follows the commit; done again where a process did not live to do it.
 void TableSwap::FinishRollback(db::Session& session, const Known& known) {
   core::Journal journal(session, spec_.id);
-  if (!known.reverse.empty()) {  // the new tables stand aside: nobody writes to them
-    db::Transaction removal(session);
+  if (!known.reverse.empty() || !known.watch.empty()) {
+    db::Transaction removal(session);  // the new tables stand aside: nobody writes to them
     journal.CheckEpoch(context_.epoch());
     capture::Remove(session, known.reverse);
     journal.Remove(kReverseEntry);
+    capture::Remove(session, known.watch);
+    journal.Remove(kWatchEntry);
     removal.Commit();
   }
   const Json validations = journal.Find(kRolledBackEntry)->detail.at("validations");

@@ -38,6 +38,8 @@ inline constexpr const char* kFinishedEntry = "finished";  // what follows the c
 inline constexpr const char* kRolledBackEntry = "rolled-back";
 // {"tables": [CapturedTable], "fingerprint"}: new main → backup
 inline constexpr const char* kReverseEntry = "reverse";
+// {"tables": [CapturedTable]}: what is written while a rollback counts and waits for its locks
+inline constexpr const char* kWatchEntry = "watch";
 
 // For a transaction that replays: if the server dies before it is on disk, rows and log are both as
 // before, and the keys are replayed again. A commit that nobody waits for.
@@ -84,8 +86,9 @@ class TableSwap final : public core::Migration {
     bool rolled_back = false;
     std::vector<capture::CapturedTable> reverse;       // empty when it was switched off
     std::vector<capture::CapturedTable> reverse_left;  // what is to be taken away all the same
-    catalog::Fingerprint reverse_fingerprint;  // of the watched ones, as the cutover left them
-    std::set<catalog::Oid> lost;               // of these: LeaveOutLost
+    catalog::Fingerprint reverse_fingerprint;   // of the watched ones, as the cutover left them
+    std::vector<capture::CapturedTable> watch;  // kWatchEntry
+    std::set<catalog::Oid> lost;                // of these: LeaveOutLost
     std::vector<capture::CapturedTable> Carried() const;  // `reverse` without those
   };
 
@@ -105,6 +108,8 @@ class TableSwap final : public core::Migration {
   void Build(db::Session& session, Scratch& scratch);
   void RemakeScratch(db::Session& session, const Manifest& manifest, Scratch& scratch);
   void InstallCapture(db::Session& session);
+  // In the caller's transaction, whose statements it bounds.
+  void InstallTriggers(db::Session& session, std::vector<capture::CapturedTable>& some) const;
   void InstallSome(db::Session& session, std::vector<capture::CapturedTable> some, Known& known,
                    bool last);
   void CopyAll(db::Session& session);
@@ -182,6 +187,10 @@ class TableSwap final : public core::Migration {
   void RefuseOthersShadow(db::Session& session, const Known& known) const;
   void FinishRollback(db::Session& session, const Known& known);
   std::vector<std::string> WritesSince(db::Session& session, const Known& known) const;
+  void WatchWrites(db::Session& session, Known& known);
+  void StopWatching(const Known& known);
+  std::vector<catalog::Oid> NotCarried(db::Session& session, const Known& known) const;
+  void GoBack(db::Session& session, Known& known, const core::RollbackOptions& options);
 
   // plan.cc
   void PlanEarlier(db::Session& session, core::Plan& plan);

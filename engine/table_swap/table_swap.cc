@@ -71,6 +71,8 @@ TableSwap::Known TableSwap::Read(core::Journal& journal) const {
       known.finished = true;
     } else if (entry.name == kRolledBackEntry) {
       known.rolled_back = true;
+    } else if (entry.name == kWatchEntry) {
+      known.watch = CapturedFrom(entry.detail.at("tables"));
     } else if (entry.name == kReverseEntry) {
       known.reverse_left = CapturedFrom(entry.detail.at("tables"));
       if (!entry.detail.value("off", false)) known.reverse = known.reverse_left;

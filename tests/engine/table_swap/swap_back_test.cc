@@ -14,9 +14,9 @@ CREATE TABLE area (id integer PRIMARY KEY, name text);)";
 class TableSwapBack : public ::testing::Test {
  protected:
   // Persons are production's, areas the source's; writes are captured in reverse.
-  void CutOver() {
+  void CutOver(bool reverse = true) {
     world_.document()["preserved"] = {"person"};
-    world_.document()["reverse"] = true;
+    world_.document()["reverse"] = reverse;
     world_.target().Run(std::string(kTables) +
                         "INSERT INTO person SELECT i, 'p' || i FROM generate_series(1, 10) i;"
                         "INSERT INTO area SELECT i, 'old' FROM generate_series(1, 10) i");
@@ -133,6 +133,50 @@ TEST_F(TableSwapBack, CarriesEverythingBackWhenItsLogsAreGone) {
   EXPECT_EQ(Persons(), persons);
   EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
   EXPECT_EQ(world_.Ours(), "");
+}
+
+// Between the counting and the locks somebody may write to what has been counted.
+TEST_F(TableSwapBack, SeesWhatIsWrittenWhileItCounts) {
+  NEED_POSTGRES();
+  CutOver(/*reverse=*/false);
+  std::vector<std::string> counted;
+  std::string watching;
+  world_.at_progress = [&](const Json& progress) {
+    counted.push_back(progress.at("table"));
+    if (counted.size() != 2) return;
+    watching = world_.Ours();
+    world_.target().Run("UPDATE " + counted[0] + " SET name = 'late' WHERE id = 3");
+  };
+  core::PhaseOutcome outcome = world_.Rollback();
+  world_.at_progress = {};
+  ASSERT_THAT(counted, ::testing::UnorderedElementsAre("public.person", "public.area"));
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr(counted[0] + ": written to a moment ago"));
+  EXPECT_THAT(outcome.message, Not(HasSubstr(counted[1])));
+  EXPECT_THAT(watching, HasSubstr("understudy_capture"));
+  EXPECT_THAT(world_.Ours(), Not(HasSubstr("understudy_capture")));
+  EXPECT_EQ(world_.Scalar("SELECT min(name) FROM public.area WHERE id <> 3"), "new");
+  world_.target().Run("UPDATE person SET name = 'p3' WHERE id = 3");
+  outcome = world_.Rollback(/*lose_writes=*/true);
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+// What was written and taken back is no write; the triggers of a rollback that went through are
+// gone.
+TEST_F(TableSwapBack, GoesBackWhereNothingWasWritten) {
+  NEED_POSTGRES();
+  CutOver(/*reverse=*/false);
+  const auto writer = world_.target().Connect();
+  world_.at_progress = [&](const Json&) {
+    db::Transaction transaction(*writer);
+    writer->Execute("UPDATE public.person SET name = 'never' WHERE id = 3");
+  };
+  const core::PhaseOutcome outcome = world_.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT min(name) FROM public.area"), "old");
+  EXPECT_THAT(world_.Ours(), Not(HasSubstr("understudy_capture")));
 }
 
 // Values that were rewritten have no way back: said by name, and only given up by a word.
