@@ -440,6 +440,7 @@ void Lifecycle::DoSync(bool follow, SteadyClock::time_point deadline) {
   const Limits& limits = spec_.limits;
   const Budget budget{limits.chunk_rows, limits.chunk_bytes};
   const auto started = SteadyClock::now();
+  std::optional<SyncProgress> before;
   for (;;) {
     WaitWhilePaused();
     context_.ThrowIfStopped();
@@ -463,12 +464,15 @@ void Lifecycle::DoSync(bool follow, SteadyClock::time_point deadline) {
                       "budget",
                   "outrun");
     }
-    if (limits.rows_per_s && *limits.rows_per_s > 0) {  // never ahead of the rate
-      const double due_ms = 1000.0 * static_cast<double>(progress.rows_done) /
-                            static_cast<double>(*limits.rows_per_s);
+    if (!before) before = progress;  // what an earlier run has done is not this one's
+    const auto keep = [&](const std::optional<std::int64_t>& rate, std::int64_t done) {
+      if (!rate || *rate <= 0) return;
+      const double due_ms = 1000.0 * static_cast<double>(done) / static_cast<double>(*rate);
       const double ahead_ms = due_ms - MillisecondsSince(started);
       if (ahead_ms > 0) Pause(std::chrono::milliseconds(static_cast<std::int64_t>(ahead_ms)));
-    }
+    };
+    keep(limits.rows_per_s, progress.rows_done - before->rows_done);  // never ahead of the rate
+    keep(limits.bytes_per_s, progress.bytes_done - before->bytes_done);
     Pause(std::chrono::milliseconds(progress.caught_up ? std::max<std::int64_t>(50, limits.pause_ms)
                                                        : limits.pause_ms));
   }

@@ -93,6 +93,11 @@ class Session {
 
   // From any thread: the running statement fails with kCancelled.
   virtual void Cancel() noexcept = 0;
+  // SQLite alone. `stop` is asked again and again while a statement runs; true ends the statement
+  // with kCancelled, and, where it writes, the transaction. An empty function asks nobody any more.
+  virtual void StopWhen(std::function<bool()> /*stop*/) {}
+  // SQLite alone: pages that were read from files since the session began.
+  virtual std::int64_t PagesRead() { return 0; }
   virtual const ServerFacts& Server() const = 0;
   virtual int BackendPid() const = 0;  // PostgreSQL; 0 for SQLite
   // Notices that came since the last call.

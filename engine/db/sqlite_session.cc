@@ -17,6 +17,8 @@ namespace {
 constexpr int kDefaultBusyMs = 5000;
 constexpr std::chrono::microseconds kInsistentPause{100};
 constexpr std::size_t kKeptStatements = 200;
+constexpr int kAskSeldom = 10000;
+constexpr int kAskOften = 100;  // some rows
 
 class SqliteSession final : public Session {
  public:
@@ -64,11 +66,7 @@ class SqliteSession final : public Session {
     facts_.version = sqlite3_libversion_number();
     facts_.version_text = sqlite3_libversion();
     statement_timeout_ = options.statement_timeout;
-    if (statement_timeout_.count() > 0) {
-      sqlite3_progress_handler(
-          database_->getHandle(), 10000,
-          [](void* self) { return static_cast<SqliteSession*>(self)->Late() ? 1 : 0; }, this);
-    }
+    AskEvery(statement_timeout_.count() > 0 ? kAskSeldom : 0);
   }
 
   Result Query(std::string_view sql, const Params& params) override {
@@ -126,6 +124,16 @@ class SqliteSession final : public Session {
   }
 
   void Cancel() noexcept override { sqlite3_interrupt(database_->getHandle()); }
+  void StopWhen(std::function<bool()> stop) override {
+    stop_ = std::move(stop);
+    AskEvery(stop_ ? kAskOften : statement_timeout_.count() > 0 ? kAskSeldom : 0);
+  }
+  std::int64_t PagesRead() override {
+    int pages = 0;
+    int most = 0;
+    sqlite3_db_status(database_->getHandle(), SQLITE_DBSTATUS_CACHE_MISS, &pages, &most, 0);
+    return pages;
+  }
   const ServerFacts& Server() const override { return facts_; }
   int BackendPid() const override { return 0; }
   std::vector<std::string> TakeNotices() override { return {}; }
@@ -162,7 +170,18 @@ class SqliteSession final : public Session {
     }
   }
 
-  bool Late() const { return std::chrono::steady_clock::now() > deadline_; }
+  bool MustStop() const {
+    const bool late =
+        statement_timeout_.count() > 0 && std::chrono::steady_clock::now() > deadline_;
+    return late || (stop_ && stop_());
+  }
+
+  // After so many operations of SQLite's machine; 0 = never.
+  void AskEvery(int operations) {
+    sqlite3_progress_handler(
+        database_->getHandle(), operations,
+        [](void* self) { return static_cast<SqliteSession*>(self)->MustStop() ? 1 : 0; }, this);
+  }
 
   // Statements are kept by their text, the first ones kept are the first to go.
   SQLite::Statement& Prepared(std::string_view sql) {
@@ -241,6 +260,7 @@ class SqliteSession final : public Session {
   ServerFacts facts_;
   std::map<std::string, std::unique_ptr<SQLite::Statement>, std::less<>> kept_;
   std::chrono::milliseconds statement_timeout_{0};
+  std::function<bool()> stop_;
   std::chrono::milliseconds insistent_for_{0};
   std::chrono::steady_clock::time_point waiting_since_;
   std::chrono::steady_clock::time_point deadline_;

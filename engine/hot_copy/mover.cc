@@ -23,11 +23,13 @@ using db::Value;
 // A reader of a rollback-journal file keeps every writer from committing while it reads.
 constexpr double kLongestReadMs = 50;
 constexpr double kWantedReadMs = 20;
-constexpr std::int64_t kFewestRows = 50;
 constexpr std::int64_t kMostRows = 1'000'000;
-// Keys that one unit replays while the copy goes on: what 50 ms are enough for.
-constexpr std::int64_t kTailKeys = 4000;
-constexpr std::int64_t kTailKeysWal = 50000;
+// Keys that one unit replays while the copy goes on. A replay has its costs whatever it is of:
+// fewer would never keep up with the writers.
+constexpr std::int64_t kFewestTailKeys = 500;
+constexpr std::int64_t kMostTailKeys = 50000;
+// A unit that was planned too large by so much is given back.
+constexpr std::int64_t kTooManyBytes = 2;
 // Left for the drain, whose window is closed to writers: some milliseconds of work.
 constexpr std::int64_t kLittleKeys = 2000;
 // Between the highest key there is and the one that a row gets which gave way to a seed: rows that
@@ -70,6 +72,7 @@ Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hook
   session_->Execute("PRAGMA main.cache_size = -65536");
   session_->Query("ATTACH ?1 AS old", {Value::Text(move_.old_file.string())});
   wal_ = OldIsWal();
+  page_bytes_ = session_->Scalar("PRAGMA old.page_size").AsInteger();
   for (const TableWork& work : move_.tables) {
     // Whole numbers sorted and each once: every statement that looks for them finds them so.
     std::string columns = work.by_integer() ? "k0 INTEGER PRIMARY KEY, id" : "k0, id";
@@ -351,7 +354,13 @@ void Mover::CheckOldSchema() {
 // What was learned in the transaction may be undone with it.
 void Mover::GiveBack() {
   session_->Rollback();
+  LetGo();
   old_version_ = -1;
+}
+
+void Mover::LetGo() {
+  if (holding_) longest_hold_ms_ = std::max(longest_hold_ms_, MillisecondsSince(held_since_));
+  holding_ = false;
 }
 
 void Mover::SetStage(const std::string& stage) {
@@ -363,6 +372,7 @@ void Mover::Commit(const char* before, const char* after, const std::string& tab
                    std::int64_t rows) {
   hooks_.at(before, table, rows);
   session_->Commit();
+  LetGo();
   hooks_.at(after, table, rows);
 }
 
@@ -779,91 +789,152 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
   return tail;
 }
 
-void Mover::Adapt(double ms) {
-  const double factor = std::clamp(kWantedReadMs / std::max(ms, 0.5), 0.25, 4.0);
-  chunk_rows_ = std::clamp(static_cast<std::int64_t>(static_cast<double>(chunk_rows_) * factor),
-                           kFewestRows, kMostRows);
+// From here on a statement is ended when this unit holds the old file for too long (`by_time`), or
+// reads too much of it.
+void Mover::Limit(const core::Budget& budget, bool by_time) {
+  session_->StopWhen([this, most = kTooManyBytes * budget.bytes, by_time] {
+    too_large_ = too_large_ || BytesRead() > most ||
+                 (by_time && MillisecondsSince(held_since_) > kLongestReadMs);
+    return too_large_;
+  });
+}
+
+std::int64_t Mover::BytesRead() { return (session_->PagesRead() - pages_before_) * page_bytes_; }
+
+void Mover::Unlimit() { session_->StopWhen({}); }
+
+// How much the next unit takes, from what this one took for `used` of it.
+void Mover::Adapt(std::int64_t& amount, std::int64_t used, std::int64_t least, std::int64_t most,
+                  const core::Budget& budget) {
+  double factor = static_cast<double>(budget.bytes) /
+                  static_cast<double>(std::max<std::int64_t>(BytesRead(), 1));
+  if (!wal_)
+    factor = std::min(factor, kWantedReadMs / std::max(MillisecondsSince(held_since_), 0.5));
+  const auto wanted =
+      static_cast<std::int64_t>(static_cast<double>(used) * std::clamp(factor, 0.25, 4.0));
+  amount = std::clamp(factor < 1 ? wanted : std::max(amount, wanted), least, most);
 }
 
 core::SyncProgress Mover::Step(const core::Budget& budget, bool check) {
-  const std::int64_t rows = wal_ ? budget.rows : std::min(budget.rows, chunk_rows_);
-  const std::int64_t keys = wal_ ? kTailKeysWal : kTailKeys;
-  bool caught_up = false;
-  std::int64_t pending = 0;
   try {
-    for (int attempt = 0;; ++attempt) {
-      Begin();
-      const auto started = SteadyClock::now();  // the old file is held from here on
-      try {
-        const Tail tail = ReplayTail(attempt == 0 ? keys : 0, false);
-        if (!tail.whole) {  // nothing else in this unit
-          pending =
-              session_->Scalar("SELECT max(id) FROM old._migration_log").AsInteger() - tail.to;
-          Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
-          break;
-        }
-        if (stage_ == "seeds") {
-          const std::int64_t done = SeedStep(rows);
-          Commit("sync.before_commit", "sync.after_commit", "", 0);
-          if (!wal_ && done > 0) Adapt(MillisecondsSince(started));
-        } else if (stage_ == "copy") {
-          std::int64_t done = 0;
-          std::string name;
-          for (const TableWork& work : move_.tables) {
-            Progress& progress = progress_[static_cast<std::size_t>(work.number)];
-            if (progress.done) continue;
-            name = work.to->name;
-            done = CopyStep(progress, work, rows);
-            break;
-          }
-          if (name.empty()) SetStage("indexes");
-          Commit("copy.before_commit", "copy.after_commit", name, done);
-          if (!wal_ && done > 0) Adapt(MillisecondsSince(started));
-        } else if (stage_ == "indexes") {
-          IndexStep();
-          Commit("sync.before_commit", "sync.after_commit", "", 0);
-        } else if (!check && stage_ != "replay" && !move_.triggers_on_replay) {
-          Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
-          caught_up = tail.keys <= kLittleKeys;
-        } else if (stage_ == "verify") {
-          std::int64_t done = 0;
-          std::string name;
-          for (const TableWork& work : move_.tables) {
-            Progress& progress = progress_[static_cast<std::size_t>(work.number)];
-            if (progress.verify_done) continue;
-            name = work.to->name;
-            done = VerifyStep(progress, work, rows);
-            break;
-          }
-          if (name.empty()) SetStage("check");
-          Commit("sync.before_commit", "sync.after_commit", name, done);
-          if (!wal_ && done > 0) Adapt(MillisecondsSince(started));
-        } else if (stage_ == "check" || stage_ == "recheck") {
-          // The new file is the old one's state of one moment now: checked without holding that.
-          Commit("sync.before_commit", "sync.after_commit", "", 0);
-          CheckStep();
-        } else {
-          Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
-          caught_up = tail.keys <= kLittleKeys;
-          pending = 0;
-        }
-        break;
-      } catch (const Error& error) {
-        GiveBack();
-        // Rows of two moments may meet where the log was read in part.
-        if (error.kind() == ErrorKind::kConstraint && attempt == 0) continue;
-        throw;
-      }
-    }
+    core::SyncProgress progress = StepWithin(budget, check);
+    Unlimit();
+    const MoveState state = State(*session_);
+    progress.rows_done = state.rows_done;
+    progress.rows_total = state.rows_total;
+    progress.bytes_done = session_->Scalar("PRAGMA main.page_count").AsInteger() *
+                          session_->Scalar("PRAGMA main.page_size").AsInteger();
+    return progress;
   } catch (...) {
+    Unlimit();
     GiveBack();
     throw;
   }
-  const MoveState state = State(*session_);
-  return {.caught_up = caught_up,
-          .rows_done = state.rows_done,
-          .rows_total = state.rows_total,
-          .pending_writes = pending};
+}
+
+core::SyncProgress Mover::StepWithin(const core::Budget& budget, bool check) {
+  bool caught_up = false;
+  bool whole_tail = false;
+  std::int64_t pending = 0;
+  for (;;) {
+    const std::int64_t rows = std::min(budget.rows, chunk_rows_);
+    bool replaying = true;
+    Begin();
+    held_since_ = SteadyClock::now();
+    holding_ = true;
+    pages_before_ = session_->PagesRead();
+    too_large_ = false;
+    try {
+      if (!whole_tail && tail_keys_ > kFewestTailKeys) Limit(budget, !wal_);
+      const Tail tail = ReplayTail(whole_tail ? 0 : tail_keys_, false);
+      Unlimit();
+      if (tail.keys >= tail_keys_ / 2) {
+        Adapt(tail_keys_, tail.keys, kFewestTailKeys, kMostTailKeys, budget);
+      }
+      replaying = false;
+      const auto adapt = [&](std::int64_t done) {
+        if (rows > 1 && BytesRead() > kTooManyBytes * budget.bytes) {
+          too_large_ = true;  // since it was last looked at
+          throw Error(ErrorKind::kCancelled, "the unit is too large");
+        }
+        if (done > 0) Adapt(chunk_rows_, done, 1, kMostRows, budget);
+      };
+      if (!tail.whole) {  // nothing else in this unit
+        pending = session_->Scalar("SELECT max(id) FROM old._migration_log").AsInteger() - tail.to;
+        Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
+        break;
+      }
+      if (rows > 1) Limit(budget, !wal_);
+      if (stage_ == "seeds") {
+        const std::int64_t done = SeedStep(rows);
+        Unlimit();
+        adapt(done);
+        Commit("sync.before_commit", "sync.after_commit", "", 0);
+      } else if (stage_ == "copy") {
+        std::int64_t done = 0;
+        std::string name;
+        for (const TableWork& work : move_.tables) {
+          Progress& progress = progress_[static_cast<std::size_t>(work.number)];
+          if (progress.done) continue;
+          name = work.to->name;
+          done = CopyStep(progress, work, rows);
+          break;
+        }
+        Unlimit();
+        if (name.empty()) SetStage("indexes");
+        adapt(done);
+        Commit("copy.before_commit", "copy.after_commit", name, done);
+      } else if (stage_ == "indexes") {
+        Unlimit();
+        session_->Commit();  // an index takes long, and needs nothing of the old file
+        LetGo();
+        session_->Begin();
+        hooks_.check(*session_);
+        IndexStep();
+        Commit("sync.before_commit", "sync.after_commit", "", 0);
+      } else if (!check && stage_ != "replay" && !move_.triggers_on_replay) {
+        Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
+        caught_up = tail.keys <= kLittleKeys;
+      } else if (stage_ == "verify") {
+        std::int64_t done = 0;
+        std::string name;
+        for (const TableWork& work : move_.tables) {
+          Progress& progress = progress_[static_cast<std::size_t>(work.number)];
+          if (progress.verify_done) continue;
+          name = work.to->name;
+          done = VerifyStep(progress, work, rows);
+          break;
+        }
+        Unlimit();
+        if (name.empty()) SetStage("check");
+        adapt(done);
+        Commit("sync.before_commit", "sync.after_commit", name, done);
+      } else if (stage_ == "check" || stage_ == "recheck") {
+        Unlimit();
+        // The new file is the old one's state of one moment now: checked without holding that.
+        Commit("sync.before_commit", "sync.after_commit", "", 0);
+        CheckStep();
+      } else {
+        Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
+        caught_up = tail.keys <= kLittleKeys;
+        pending = 0;
+      }
+      break;
+    } catch (const Error& error) {
+      Unlimit();
+      GiveBack();
+      if (too_large_ && error.kind() == ErrorKind::kCancelled) {
+        std::int64_t& amount = replaying ? tail_keys_ : chunk_rows_;
+        amount = std::max<std::int64_t>((replaying ? tail_keys_ : rows) / 4,
+                                        replaying ? kFewestTailKeys : 1);
+        continue;
+      }
+      // Rows of two moments may meet where the log was read in part.
+      if (error.kind() != ErrorKind::kConstraint || whole_tail) throw;
+      whole_tail = true;
+    }
+  }
+  return {.caught_up = caught_up, .pending_writes = pending};
 }
 
 // A chunk of one table's rows, matched with the seeds. While this stage lasts, the place of the

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/clock.h"
 #include "engine/catalog/sqlite_diff.h"
 #include "engine/core/migration.h"
 #include "engine/db/session.h"
@@ -45,7 +46,9 @@ struct MoveState {
 // where the copy has come, and no constraint of the new file meets rows of two moments.
 //
 // A rollback-journal file is held for at most 50 ms by a unit of the copy: one long read would make
-// every writer fail with "database is locked". A WAL file's readers block nobody.
+// every writer fail with "database is locked". A WAL file's readers block nobody. In both, a unit
+// moves no more than about budget.bytes. A unit that turns out to be too large is given back, and
+// tried again with fewer rows.
 class Mover {
  public:
   // `at`: called at points of the table, inside the unit; `check`: in every transaction (epoch).
@@ -77,6 +80,8 @@ class Mover {
   // high-water marks. The caller holds the old file's write lock. Gives the number of keys.
   std::int64_t ReplayAll();
   bool Prepared();  // copied and checked: may be drained
+  // For how long a unit has held the old file at most: a writer may have waited so long.
+  double longest_hold_ms() const { return longest_hold_ms_; }
   // The old file's schema_version once the drain has committed there; written down before it does.
   void ExpectDrained(std::int64_t version);
   void MarkDrained();
@@ -102,6 +107,7 @@ class Mover {
   void Begin();
   void Commit(const char* before, const char* after, const std::string& table, std::int64_t rows);
   void GiveBack();
+  void LetGo();  // the old file is held no more
   void Load();
   void CheckRecording();
   void CheckOldSchema();
@@ -133,7 +139,12 @@ class Mover {
   void CheckStep();
   void TriggerStep();
   void Follow();  // high-water marks, user_version, application_id
-  void Adapt(double ms);
+  core::SyncProgress StepWithin(const core::Budget& budget, bool check);
+  void Limit(const core::Budget& budget, bool by_time);
+  void Unlimit();
+  std::int64_t BytesRead();  // by this unit, of both files
+  void Adapt(std::int64_t& amount, std::int64_t used, std::int64_t least, std::int64_t most,
+             const core::Budget& budget);
   bool OldIsWal();
 
   const Move& move_;
@@ -141,7 +152,14 @@ class Mover {
   std::unique_ptr<db::Session> session_;
   std::unique_ptr<TouchedReferences> references_;
   bool wal_ = false;
-  std::int64_t chunk_rows_ = 500;   // rollback journal: so many as fit the time
+  std::int64_t page_bytes_ = 4096;  // of the old file
+  std::int64_t chunk_rows_ = 500;   // so many as fit the time and the bytes
+  std::int64_t tail_keys_ = 4000;
+  SteadyClock::time_point held_since_;  // the old file, by this unit
+  bool holding_ = false;
+  std::int64_t pages_before_ = 0;  // read when it began
+  bool too_large_ = false;         // the unit was ended by its limits
+  double longest_hold_ms_ = 0;
   std::vector<Progress> progress_;  // beside move_.tables
   std::string stage_;
   std::int64_t last_replayed_ = 0;

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "engine/base/clock.h"
 #include "engine/base/error.h"
 #include "tests/engine/hot_copy/support.h"
 
@@ -47,6 +50,48 @@ TEST(Bounded, MatchesSeedsInChunks) {
                    "SELECT u.id, r.name FROM users u JOIN roles r ON r.id = u.role ORDER BY 1"));
     EXPECT_EQ(Rows(*folder.New(), "SELECT name FROM roles WHERE id IN (1, 3, 900, 5000)"),
               (std::vector<std::string>{"trole 900|", "trole 3|", "tnew|", "trole 7|"}));
+  }
+}
+
+// hard-case 138: narrow rows first, so that nothing tells of the wide ones before they come
+TEST(Bounded, MovesNoMoreBytesAtOnceThanTheMigrationSays) {
+  constexpr std::int64_t kMegabyte = 1 << 20;
+  for (const bool wal : {false, true}) {
+    Folder folder("CREATE TABLE t(id INTEGER PRIMARY KEY, body);" +
+                      Numbers(4000, "INSERT INTO t SELECT i, i") + ";" +
+                      Numbers(60, "INSERT INTO t SELECT 5000 + i, zeroblob(524288)") + ";" +
+                      "INSERT INTO t VALUES (9000, zeroblob(4194304))",
+                  "CREATE TABLE t(id INTEGER PRIMARY KEY, body); CREATE TABLE more(x)", wal);
+    folder.options["limits"] = {{"chunk_bytes", kMegabyte}};
+    std::int64_t before = 0;
+    std::int64_t most = 0;
+    int small = 0;
+    OnPoint probe("copy.after_commit", [&] {
+      const auto now = static_cast<std::int64_t>(std::filesystem::file_size(folder.new_file()));
+      const std::int64_t grown = now - before;
+      if (before > 0 && grown < 4 * kMegabyte) most = std::max(most, grown);
+      if (before > 0) {
+        EXPECT_LT(grown, 5 * kMegabyte);
+      }  // one row cannot be divided
+      if (grown > kMegabyte / 2) ++small;
+      before = now;
+    });
+    ExpectOk(folder.Run(Phase::kPrepare, &probe));
+    EXPECT_LT(most, 5 * kMegabyte / 2);
+    EXPECT_GE(small, 15);
+    EXPECT_EQ(folder.New()->Scalar("SELECT count(*) FROM t").AsInteger(), 4061);
+  }
+}
+
+TEST(Bounded, KeepsToTheBytesPerSecond) {
+  for (const bool wal : {false, true}) {
+    Folder folder("CREATE TABLE t(id INTEGER PRIMARY KEY, body);" +
+                      Numbers(600, "INSERT INTO t SELECT i, zeroblob(10000)"),
+                  "CREATE TABLE t(id INTEGER PRIMARY KEY, body); CREATE TABLE more(x)", wal);
+    folder.options["limits"] = {{"chunk_rows", 50}, {"bytes_per_s", 6'000'000}};
+    const auto started = SteadyClock::now();
+    ExpectOk(folder.Run(Phase::kPrepare));
+    EXPECT_GE(MillisecondsSince(started), 800);
   }
 }
 
