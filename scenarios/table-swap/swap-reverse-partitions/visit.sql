@@ -1,0 +1,4 @@
+CREATE TABLE visit (id integer PRIMARY KEY, what text NOT NULL) PARTITION BY RANGE (id);
+CREATE TABLE visit_low PARTITION OF visit FOR VALUES FROM (0) TO (100);
+CREATE TABLE visit_high PARTITION OF visit FOR VALUES FROM (100) TO (200);
+INSERT INTO visit SELECT i, 'v' FROM generate_series(1, 103) AS i;
