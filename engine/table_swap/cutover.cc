@@ -572,6 +572,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
                                 {"validations", exchange.validations()}});
   });
   context_.At("cutover.before_commit", {{"locked_ms", budget.milliseconds()}});
+  exchange.sequences().CarryForLateWaiters(*session);
   within("commit");
   transaction.Commit();
   context_.Log("info", "in service: the new tables; production waited at most " +

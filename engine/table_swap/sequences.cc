@@ -156,6 +156,7 @@ ORDER BY p.i)",
   for (std::size_t i = 0; i < pairs_.size(); ++i) pairs_[i].in_value = values.at(i);
   const std::vector<Out> out = ReadOut(session);
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    pairs_[i].out_value = out[i].value;
     try {
       FurthestOf(pairs_[i], out[i]);
     } catch (const Error& error) {
@@ -174,32 +175,59 @@ std::vector<SequenceCarrier::Out> SequenceCarrier::ReadOut(db::Session& session)
 }
 
 SequenceValue SequenceCarrier::FurthestOf(const Pair& pair, const Out& out) {
-  const std::int64_t reserve =
-      out.waiters == 0 ? 0 : (out.waiters + kReserveBesideWaiters) * pair.cache;
+  const bool in_use = out.waiters > 0 || out.value != pair.out_value;
+  const std::int64_t reserve = in_use ? (out.waiters + kReserveBesideWaiters) * pair.cache : 0;
   return Furthest(out.value, pair.out_increment, pair.in_value, pair.in_increment, pair.minimum,
                   pair.maximum, pair.cycles, reserve, pair.in_name);
+}
+
+void SequenceCarrier::Set(db::Session& session,
+                          const std::vector<std::pair<std::uint32_t, SequenceValue>>& values) {
+  if (values.empty()) return;
+  std::string oids;
+  std::string numbers;
+  std::string called;
+  for (const auto& [oid, value] : values) {
+    const char* comma = oids.empty() ? "{" : ",";
+    oids += comma + std::to_string(oid);
+    numbers += comma + std::to_string(value.value);
+    called += comma + std::string(value.called ? "t" : "f");
+  }
+  session.Query(
+      "SELECT count(setval(v.s::regclass, v.value, v.called)) "
+      "FROM unnest($1::oid[], $2::bigint[], $3::boolean[]) AS v(s, value, called)",
+      {db::Value::Text(oids + "}"), db::Value::Text(numbers + "}"), db::Value::Text(called + "}")});
 }
 
 void SequenceCarrier::Carry(db::Session& session) const {
   if (pairs_.empty() || Sabotaged("swap-sets-sequence-back")) return;
   const std::vector<Out> out = ReadOut(session);
-  std::string oids = "{";
-  std::string values = "{";
-  std::string called = "{";
+  std::vector<std::pair<std::uint32_t, SequenceValue>> values;
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    const Pair& pair = pairs_[i];
-    const SequenceValue value = FurthestOf(pair, out[i]);
-    if (value.value == pair.in_value.value && value.called == pair.in_value.called) continue;
-    const char* comma = oids.size() > 1 ? "," : "";
-    oids += comma + std::to_string(pair.oids.in);
-    values += comma + std::to_string(value.value);
-    called += comma + std::string(value.called ? "t" : "f");
+    const SequenceValue value = FurthestOf(pairs_[i], out[i]);
+    if (value != pairs_[i].in_value) values.emplace_back(pairs_[i].oids.in, value);
   }
-  if (oids.size() == 1) return;
-  session.Query(
-      "SELECT count(setval(v.s::regclass, v.value, v.called)) "
-      "FROM unnest($1::oid[], $2::bigint[], $3::boolean[]) AS v(s, value, called)",
-      {db::Value::Text(oids + "}"), db::Value::Text(values + "}"), db::Value::Text(called + "}")});
+  Set(session, values);
+}
+
+void SequenceCarrier::CarryForLateWaiters(db::Session& session) const {
+  if (pairs_.empty() || Sabotaged("swap-sets-sequence-back")) return;
+  const auto out_oid = [](const Pair& pair) { return pair.oids.out; };
+  if (!session
+           .Scalar("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'relation' AND NOT "
+                   "granted AND relation = ANY ($1::oid[]))",
+                   {db::IntegerArray(pairs_, out_oid)})
+           .AsBool()) {
+    return;
+  }
+  const std::vector<Out> out = ReadOut(session);
+  std::vector<std::pair<std::uint32_t, SequenceValue>> values;
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    if (out[i].waiters > 0) {
+      values.emplace_back(pairs_[i].oids.in, FurthestOf(pairs_[i], out[i]));
+    }
+  }
+  Set(session, values);
 }
 
 }  // namespace understudy::table_swap

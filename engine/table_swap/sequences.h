@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/db/session.h"
@@ -20,6 +21,8 @@ db::Params Arrays(const std::vector<OidPair>& pairs);
 struct SequenceValue {
   std::int64_t value = 1;
   bool called = false;
+
+  bool operator==(const SequenceValue&) const = default;
 };
 
 // The further one in the direction of `in_increment`, as a value for the incoming sequence.
@@ -57,9 +60,12 @@ class SequenceCarrier {
 
   // Sets every incoming sequence to the furthest of both. REQUIRES: the outgoing ones are locked
   // against nextval in the open transaction (SET SCHEMA has moved them: LOCK TABLE cannot, and does
-  // not stop nextval). A client that waits on an outgoing sequence right now will be given its next
-  // values after the commit, so these are skipped in the incoming one.
+  // not stop nextval). A client that waits on an outgoing sequence at the commit will be given its
+  // next values after it, so these are skipped in the incoming one: where somebody waits, and where
+  // numbers were drawn since this was made, so that somebody may come.
   void Carry(db::Session& session) const;
+  // Skips them where somebody has come to wait since Carry. The last thing before the commit.
+  void CarryForLateWaiters(db::Session& session) const;
 
  private:
   struct Pair {
@@ -72,6 +78,7 @@ class SequenceCarrier {
     std::int64_t cache = 1;
     bool cycles = false;
     SequenceValue in_value;
+    SequenceValue out_value;  // when this was made
   };
   struct Out {
     SequenceValue value;
@@ -79,6 +86,8 @@ class SequenceCarrier {
   };
   std::vector<Out> ReadOut(db::Session& session) const;
   static SequenceValue FurthestOf(const Pair& pair, const Out& out);
+  static void Set(db::Session& session,
+                  const std::vector<std::pair<std::uint32_t, SequenceValue>>& values);
 
   std::vector<Pair> pairs_;
   std::vector<std::string> misfits_;

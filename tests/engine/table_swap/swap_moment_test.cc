@@ -94,6 +94,47 @@ TEST_F(SwapMoment, LocksTheTablesOutsideWhoseKeysAreMadeAnewWithTheOthers) {
             "public.place true");
 }
 
+// hard-cases 38, 132: whoever calls nextval when the sequence has been moved already waits for the
+// commit, and is given the old one's next number then.
+class SwapMomentNumbers : public SwapMoment {
+ protected:
+  void Run(bool drawn_before) {
+    world_.document()["preserved"] = {"t"};
+    for (const testing::Database* side : {&world_.target(), &world_.source()}) {
+      side->Run("CREATE TABLE t (id serial PRIMARY KEY, v text)");
+    }
+    world_.target().Run("INSERT INTO t (v) SELECT 'v' FROM generate_series(1, 10)");
+    ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+    const auto client = world_.target().Connect();
+    std::future<std::string> number;
+    world_.at_point = [&](std::string_view point) {
+      if (point == "cutover.locked" && drawn_before) {
+        world_.Scalar("SELECT nextval('public.t_id_seq')");
+      }
+      if (point != "cutover.before_commit") return;
+      number = std::async(std::launch::async,
+                          [&] { return client->Scalar("SELECT nextval('public.t_id_seq')").text; });
+      while (world_.Scalar("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = "
+                           "'public.t_id_seq'::regclass") != "1") {
+      }
+    };
+    const core::PhaseOutcome outcome = world_.Cutover();
+    ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+    EXPECT_EQ(number.get(), drawn_before ? "12" : "11");
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_GT(std::stoi(world_.Scalar("SELECT nextval('public.t_id_seq')")), 12);
+    }
+  }
+};
+TEST_F(SwapMomentNumbers, AreGivenOnceToWhoeverWaitsForTheCommit) {
+  NEED_POSTGRES();
+  Run(/*drawn_before=*/false);
+}
+TEST_F(SwapMomentNumbers, AreGivenOnceWhereOthersDrawThem) {
+  NEED_POSTGRES();
+  Run(/*drawn_before=*/true);
+}
+
 // hard-case 69: whatever says that the copy is done, the estimates and the journal's own state too,
 // what counts is that every piece of it was committed.
 TEST_F(SwapMoment, DoesNotPutInServiceWhatIsStillBeingCopied) {
