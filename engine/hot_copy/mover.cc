@@ -35,6 +35,8 @@ constexpr std::int64_t kLittleKeys = 2000;
 // Between the highest key there is and the one that a row gets which gave way to a seed: rows that
 // the application inserts meanwhile keep their keys, too.
 constexpr std::int64_t kHeadroom = 1000;
+// Of each file while writers wait: asking for every page is a good part of what reading costs.
+constexpr std::int64_t kMapped = std::int64_t{2} << 30;
 
 std::string Joined(const std::vector<std::string>& parts) {
   std::string all;
@@ -52,6 +54,13 @@ bool IsPlain(const TableWork& work) {
   return work.by_integer() && !work.mapped && !work.seeded && work.refers.empty() &&
          work.new_key.size() == 1 && work.new_key[0] == work.new_rowid &&
          work.translators[0].empty();
+}
+
+// One statement brings a row to what it is now: its rowid is all that it can meet another row by.
+bool IsUpserted(const TableWork& work) {
+  return work.by_integer() && !work.mapped && work.new_key.size() == 1 &&
+         work.new_key[0] == work.new_rowid && work.translators[0].empty() &&
+         std::ranges::none_of(work.to->indexes, &SqliteIndex::unique);
 }
 
 bool IsDeferred(const SqliteIndex& index) { return !index.unique && !index.sql.empty(); }
@@ -546,9 +555,27 @@ void Mover::InsertDirty(const TableWork& work) {
       }
     }
   }
-  session_->Execute("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
-                    Joined(expressions) + " FROM " + work.Old() + " o WHERE " + work.OldIsDirty() +
-                    " AND " + inside);
+  const std::string insert = "INSERT INTO " + work.New() + "(" + Joined(work.columns) +
+                             ") SELECT " + Joined(expressions) + " FROM " + work.Old() +
+                             " o WHERE " + work.OldIsDirty() + " AND " + inside;
+  if (!IsUpserted(work)) {
+    session_->Execute(insert);
+    return;
+  }
+  const std::string rowid = QuoteIdentifier(work.new_rowid);
+  std::string set;
+  for (const std::string& column : work.columns) {
+    if (column != rowid) set += (set.empty() ? "" : ", ") + column + " = excluded." + column;
+  }
+  const std::int64_t present =
+      session_
+          ->Query(insert + " ON CONFLICT(" + rowid + ") DO " +
+                  (set.empty() ? "UPDATE SET " + rowid + " = " + rowid : "UPDATE SET " + set))
+          .affected;
+  if (present == session_->Scalar("SELECT count(*) FROM " + work.Dirty()).AsInteger()) return;
+  session_->Execute("DELETE FROM " + work.New() + " WHERE " + rowid + " IN (SELECT k0 FROM " +
+                    work.Dirty() + " d WHERE NOT EXISTS (SELECT 1 FROM " + work.Old() +
+                    " o WHERE o." + QuoteIdentifier(work.key[0]) + " = d.k0))");
 }
 
 // With the new table's triggers on, a row that is still there is updated, not made anew.
@@ -689,14 +716,20 @@ std::vector<std::string> Mover::NotCompared(const Move& move) {
 void Mover::CompareDirty(const TableWork& work, bool keys_alone) {
   if (Sabotaged("hot-copy-keeps-old-reference")) return;
   const std::string where = work.OldIsDirty() + " AND " + Inside(work);
-  const auto wrong = session_->MaybeScalar(
-      "SELECT " + work.ShownKey() + " FROM " + work.Old() + " o WHERE " + where +
-      " AND NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE " + work.IsImage() +
-      (keys_alone ? "" : " AND " + work.Matches()) + ") LIMIT 1");
-  if (wrong) {
-    throw Error(ErrorKind::kMismatch, "the row " + wrong->text + " of " +
+  const db::Result read = session_->Query(
+      "SELECT count(*), min(CASE WHEN NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE " +
+      work.IsImage() + (keys_alone ? "" : " AND " + work.Matches()) + ") THEN " + work.ShownKey() +
+      " END) FROM " + work.Old() + " o WHERE " + where);
+  if (const Value& wrong = read.rows[0][1]; !wrong.is_null()) {
+    throw Error(ErrorKind::kMismatch, "the row " + wrong.text + " of " +
                                           DisplayIdentifier(work.from->name) +
                                           " is not in the new file as it must be");
+  }
+  // Each of them has a row of its own there: where there are as many, there are no others.
+  if (IsUpserted(work) &&
+      session_->Scalar("SELECT count(*) FROM " + work.New() + " WHERE " + work.NewIsDirty())
+              .AsInteger() == read.rows[0][0].AsInteger()) {
+    return;
   }
   const auto left = session_->MaybeScalar(
       "SELECT 1 FROM (SELECT * FROM " + work.New() + " WHERE " + work.NewIsDirty() +
@@ -760,6 +793,7 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
     for (const TableWork* work : touched) ReplayWithTriggers(*work, Inside(*work));
   } else {
     for (const TableWork* work : touched) {
+      if (IsUpserted(*work)) continue;
       session_->Execute("DELETE FROM " + work->New() + " WHERE " + work->NewIsDirty());
     }
     for (const TableWork* work : touched) InsertDirty(*work);
@@ -1291,6 +1325,12 @@ bool Mover::Prepared() {
 std::int64_t Mover::ReplayAll() {
   // Writers wait: what is taken out, put in and compared stays in memory, as far as it is touched.
   session_->Execute("PRAGMA main.cache_size = -262144");
+  // Nobody cuts the files short while we hold their locks.
+  const auto map = [&](std::int64_t bytes) {
+    session_->Query("PRAGMA main.mmap_size = " + std::to_string(bytes));
+    session_->Query("PRAGMA old.mmap_size = " + std::to_string(bytes));
+  };
+  map(kMapped);
   std::int64_t keys = 0;
   try {
     Begin();
@@ -1305,8 +1345,10 @@ std::int64_t Mover::ReplayAll() {
     Commit("replay.before_commit", "replay.after_commit", "", keys);
   } catch (...) {
     GiveBack();
+    map(0);
     throw;
   }
+  map(0);
   return keys;
 }
 
