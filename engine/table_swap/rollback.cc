@@ -318,7 +318,7 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
     journal.Put(kRolledBackEntry, {{"validations", exchange.validations()}});
   });
   context_.At("rollback.before_commit", {{"locked_ms", budget.milliseconds()}});
-  exchange.sequences().CarryForLateWaiters(*session);
+  exchange.sequences().CarryForLateWaiters(session);
   within("commit");
   transaction.Commit();
   context_.Log("info", "in service: the old tables; production waited at most " +
