@@ -362,6 +362,14 @@ core::Plan HotCopy::MakePlan() {
   }
   plan.warnings.insert(plan.warnings.end(), diff_.warnings.begin(), diff_.warnings.end());
   for (const std::string& line : Mover::NotCompared(move_)) plan.warnings.push_back(line);
+  for (const TableWork& work : move_.tables) {
+    if (work.key.empty() || work.key_is_indexed()) continue;
+    plan.warnings.push_back(
+        "the new key of " + DisplayIdentifier(work.to->name) + " is " +
+        DisplayIdentifier(work.key[0]) +
+        ", which has no index in the old table: every replay reads all of that table, and writers "
+        "of a rollback-journal file wait so long; where it is large, make an index there first");
+  }
   CheckNewObjects(plan);
 
   const auto old = Old(true);

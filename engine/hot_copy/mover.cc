@@ -44,7 +44,7 @@ std::string Joined(const std::vector<std::string>& parts) {
   return all;
 }
 
-// Beyond the last row of the old table, a comparison goes back over the new one by its rowids.
+// Beyond the last row of the old table, a comparison goes back over the new one.
 constexpr std::string_view kBack = "new:";
 // A count of so many rows is a matter of milliseconds.
 constexpr std::int64_t kCountedAtOnce = 20000;
@@ -1100,7 +1100,7 @@ std::string Mover::OldRowOfNew(const TableWork& work) const {
     return "(SELECT m.old_id FROM main._id_mapping m WHERE m.table_name = " + QuoteLiteral(table) +
            " AND m.new_id = +" + value + ")";
   };
-  if (work.new_rowid.empty()) return "";
+  if (!work.key_is_indexed()) return "";
   std::string same;
   for (std::size_t i = 0; i < work.key.size(); ++i) {
     std::string value;
@@ -1123,19 +1123,38 @@ std::string Mover::OldRowOfNew(const TableWork& work) const {
 
 // A chunk of the new table: every row is an old one's, or the schema's.
 std::int64_t Mover::VerifyBackStep(Progress& progress, const TableWork& work, std::int64_t rows) {
-  const std::string rowid = "n." + QuoteIdentifier(work.new_rowid);
+  const std::vector<std::string> cursor =
+      work.new_rowid.empty() ? work.to->PrimaryKey() : std::vector<std::string>{work.new_rowid};
+  std::vector<std::string> columns;
+  std::vector<std::string> back;
+  for (const std::string& column : cursor) {
+    columns.push_back("n." + QuoteIdentifier(column));
+    back.push_back(columns.back() + " DESC");
+  }
+  const auto compared = [&](const char* with, const std::string& position) {
+    std::vector<std::string> values;
+    for (std::size_t i = 0; i < cursor.size(); ++i) {
+      values.push_back("understudy_key(" + QuoteLiteral(position) + ", " + std::to_string(i) + ")");
+    }
+    return cursor.size() == 1 ? columns[0] + with + values[0]
+                              : "(" + Joined(columns) + ")" + with + "(" + Joined(values) + ")";
+  };
   const std::string last = progress.verified.substr(kBack.size());
-  const std::string from = " FROM " + work.New() + " n WHERE " +
-                           (last.empty() ? std::string("1") : rowid + " > " + last);
-  const auto end = session_->MaybeScalar("SELECT max(r) FROM (SELECT " + rowid + " AS r" + from +
-                                         " ORDER BY r LIMIT " + std::to_string(rows) + ")");
-  if (!end || end->is_null()) {
+  const std::string key = capture::SqliteKeySql(*work.to, cursor, "n");
+  const std::string from =
+      " FROM " + work.New() + " n WHERE " + (last.empty() ? "1" : compared(" > ", last));
+  auto end = session_->MaybeScalar("SELECT " + key + from + " ORDER BY " + Joined(columns) +
+                                   " LIMIT 1 OFFSET " + std::to_string(rows - 1));
+  if (!end) {
+    end = session_->MaybeScalar("SELECT " + key + from + " ORDER BY " + Joined(back) + " LIMIT 1");
+  }
+  if (!end) {
     progress.verify_done = true;
     return 0;
   }
   std::string seed = "0";
   if (work.mapped) {
-    seed = rowid +
+    seed = columns[0] +
            " IN (SELECT s.id FROM main._understudy_seeds s WHERE s.table_name = " + work.Literal() +
            ")";
   } else if (work.seeded) {
@@ -1147,14 +1166,17 @@ std::int64_t Mover::VerifyBackStep(Progress& progress, const TableWork& work, st
     seed = "EXISTS (SELECT 1 FROM main._understudy_seed_" + std::to_string(work.number) +
            " s WHERE " + same + ")";
   }
+  std::string shown;
+  for (const std::string& column : columns) {
+    shown += (shown.empty() ? "quote(" : " || ', ' || quote(") + column + ")";
+  }
   const auto wrong =
-      session_->MaybeScalar("SELECT " + rowid + from + " AND " + rowid + " <= " + end->text +
+      session_->MaybeScalar("SELECT " + shown + from + " AND " + compared(" <= ", end->text) +
                             " AND NOT " + OldRowOfNew(work) + " AND NOT (" + seed + ") LIMIT 1");
   if (wrong) {
     throw Error(
         ErrorKind::kMismatch,
-        "the row with rowid " + wrong->text + " of the new table " +
-            DisplayIdentifier(work.to->name) +
+        "the row " + wrong->text + " of the new table " + DisplayIdentifier(work.to->name) +
             " is none of the old file's; was it deleted there by a connection with triggers "
             "switched off? Production is unchanged; give the copy up with: understudy "
             "migrate reset");

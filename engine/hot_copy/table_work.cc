@@ -296,6 +296,13 @@ bool TableWork::by_integer() const {
   return key.size() == 1 && cursor.size() == 1 && Same(key[0], cursor[0]) && !from->without_rowid;
 }
 
+bool TableWork::key_is_indexed() const {
+  if (key.size() == 1 && cursor.size() == 1 && Same(key[0], cursor[0])) return true;
+  return std::ranges::any_of(from->indexes, [&](const catalog::SqliteIndex& index) {
+    return !index.partial && !index.parts.empty() && Same(index.parts[0].column, key[0]);
+  });
+}
+
 std::string TableWork::OldId(const std::string& row) const {
   if (key.size() == 1) return row + "." + QuoteIdentifier(key[0]);
   return "(" + capture::SqliteKeySql(*from, key, row) + ")";

@@ -47,6 +47,7 @@ struct TableWork {
   std::string New() const;      // main."name"
   std::string Dirty() const;    // temp."dirty_3"
   std::string Literal() const;  // 'name' of the new table, as in _id_mapping
+  bool key_is_indexed() const;  // in the old table
   bool by_integer() const;      // the old key is one whole number, and the cursor too
   // The old key as it stands in _id_mapping.old_id, over the row `row`.
   std::string OldId(const std::string& row) const;

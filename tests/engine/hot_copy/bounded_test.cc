@@ -142,6 +142,41 @@ INSTANTIATE_TEST_SUITE_P(
               "'k' || i", "90000, 'kk'", kMany}),
     [](const auto& row) { return std::string(row.param.name); });
 
+// hard-case 138: a table without rowids is not counted in one read either
+TEST(Bounded, ComparesTablesWithoutRowidInChunks) {
+  const std::string table =
+      "CREATE TABLE t(a INT, b TEXT COLLATE NOCASE, v TEXT, PRIMARY KEY (b, a)) WITHOUT ROWID;";
+  Folder folder(table + Numbers(kMany, "INSERT INTO t SELECT i % 7, 'k' || i, 'v'"),
+                table + "CREATE TABLE more(x)");
+  folder.options["limits"] = {{"chunk_rows", 4000}};
+  ExpectOk(folder.Run(Phase::kPrepare));
+  folder.New()->Execute("INSERT INTO t VALUES (3, 'Kk', 'v')");
+  int units = 0;
+  OnPoint probe("sync.after_commit", [&] { ++units; });
+  const core::PhaseOutcome outcome = folder.Run(Phase::kDrain, &probe);
+  EXPECT_EQ(outcome.kind, core::PhaseOutcome::Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("the row 'Kk', 3 of the new table t is none"));
+  folder.New()->Execute("DELETE FROM t WHERE b = 'Kk'");
+  folder.Write("DELETE FROM t WHERE a = 2; UPDATE t SET b = upper(b) WHERE a = 4");
+  units = 0;
+  ExpectOk(folder.Run(Phase::kVerify, &probe));
+  EXPECT_GE(units, kMany / 4000);
+  EXPECT_EQ(Rows(*folder.Old(), "SELECT * FROM t"), Rows(*folder.New(), "SELECT * FROM t"));
+}
+
+// A replay that has to look for its rows is told of before it holds writers up.
+TEST(Bounded, WarnsOfAKeyWithoutAnIndex) {
+  const std::string made = "CREATE TABLE t(num INTEGER PRIMARY KEY, v)";
+  Folder folder("CREATE TABLE t(id INTEGER PRIMARY KEY, num INTEGER NOT NULL, v)", made);
+  EXPECT_THAT(folder.Plan().warnings,
+              Contains(HasSubstr("the new key of t is num, which has no index in the old table")));
+  Folder indexed(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, num INTEGER NOT NULL, v);"
+      "CREATE INDEX i ON t(num)",
+      made);
+  EXPECT_TRUE(indexed.Plan().warnings.empty());
+}
+
 // What triggers_on_replay leaves uncompared is said before, and the rest is compared.
 TEST(Triggers, TellWhatTheyKeepFromBeingCompared) {
   const std::string tables =
