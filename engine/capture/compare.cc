@@ -204,18 +204,6 @@ MirrorComparison CompareMirror(db::Session& session, const CapturedTable& table)
   return comparison;
 }
 
-namespace {
-
-struct ReferenceSql {
-  db::TableName from;
-  db::TableName to;
-  std::string from_text;
-  std::string to_text;
-  std::string refers;   // which rows of f have to find one at all
-  std::string matches;  // f's values are t's
-  std::string listed;   // the values, as text
-};
-
 ReferenceSql Describe(db::Session& session, const Reference& reference) {
   ReferenceSql sql;
   const std::vector<catalog::Table> tables =
@@ -279,6 +267,8 @@ ReferenceSql Describe(db::Session& session, const Reference& reference) {
   return sql;
 }
 
+namespace {
+
 Orphans Count(db::Session& session, const Reference& reference, const ReferenceSql& sql,
               const std::string& from, const std::string& also) {
   session.Execute("SET LOCAL row_security = off; SET LOCAL jit = off");
@@ -305,8 +295,8 @@ const CapturedTable* WithMirror(const std::vector<CapturedTable>& captured, Oid 
   return it == captured.end() ? nullptr : &*it;
 }
 
-// That row f refers to the key that `keys` (the alias of a log or a batch of `to`) has; "" when the
-// reference goes by other columns than the captured key.
+}  // namespace
+
 std::string RefersToKey(const Reference& reference, const CapturedTable& to, const TableSql& sql,
                         const std::string& keys) {
   if (reference.to_columns.size() != sql.key.size()) return "";
@@ -323,8 +313,6 @@ std::string RefersToKey(const Reference& reference, const CapturedTable& to, con
   return JoinAnd(same);
 }
 
-// What has to be left out because keys are pending: " AND NOT EXISTS (…)"; nullopt = nothing can be
-// said until they have been replayed.
 std::optional<std::string> LeftOut(db::Session& session, const Reference& reference,
                                    const std::vector<CapturedTable>& captured) {
   std::string also;
@@ -344,8 +332,6 @@ std::optional<std::string> LeftOut(db::Session& session, const Reference& refere
   if (!leave_out(WithMirror(captured, reference.to), false)) return std::nullopt;
   return also;
 }
-
-}  // namespace
 
 Orphans FindOrphans(db::Session& session, const Reference& reference,
                     const std::vector<CapturedTable>& captured) {

@@ -1,12 +1,14 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/capture/compare.h"
 #include "engine/capture/postgres.h"
 
-// What replay and comparison share: the statements' parts of one captured table. For this room
-// only.
+// What replay and comparison share: the statements' parts of one captured table, and of one foreign
+// key. For this room only.
 namespace understudy::capture {
 
 struct KeyColumn {
@@ -40,5 +42,28 @@ struct TableSql {
 
 // {"id": "17"} from the values of row[from…].
 Json KeyJson(const RowMapping& mapping, const db::Row& row, std::size_t from);
+
+// A foreign key, its two tables under the aliases f and t.
+struct ReferenceSql {
+  db::TableName from;
+  db::TableName to;
+  std::string from_text;
+  std::string to_text;
+  std::string refers;   // which rows of f have to find one at all
+  std::string matches;  // f's values are t's
+  std::string listed;   // the values, as text
+};
+
+ReferenceSql Describe(db::Session& session, const Reference& reference);
+
+// That row f refers to the key that `keys` (the alias of a log or a batch of `to`) has; "" when the
+// reference goes by other columns than the captured key.
+std::string RefersToKey(const Reference& reference, const CapturedTable& to, const TableSql& sql,
+                        const std::string& keys);
+
+// What of f has to be left out because keys are pending: " AND NOT EXISTS (…)"; nullopt = nothing
+// can be said until they have been replayed.
+std::optional<std::string> LeftOut(db::Session& session, const Reference& reference,
+                                   const std::vector<CapturedTable>& captured);
 
 }  // namespace understudy::capture

@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/sabotage.h"
+#include "engine/capture/dropped.h"
 #include "engine/table_swap/definitions.h"
 #include "engine/table_swap/preflight.h"
 #include "engine/table_swap/references.h"
@@ -44,11 +45,10 @@ std::string Refused(const Json& blocked) {
       std::to_string(orphans.rows) + " rows of " + key.table.Display() + " refer to nothing in " +
           key.references.Display() + " (foreign key " + db::DisplayIdentifier(key.name) +
           "), such as " + orphans.examples.dump() + "; production is unchanged. " +
-          // It leaves out rows whose parents are not in the new data, not what these
-          // rows' own children are.
+          // It leaves out rows of preserved tables, not the new data.
           (settings.drop_orphans
-               ? "These refer to rows that \"orphans\": \"drop\" leaves out: mend or remove "
-                 "them too, then: understudy migrate cutover"
+               ? "\"orphans\": \"drop\" leaves out rows of preserved tables only, and these may "
+                 "refer to such: mend the rows, then: understudy migrate cutover"
                : "Mend the rows, or set \"orphans\": \"drop\""),
       "orphans");
 }
@@ -225,8 +225,10 @@ void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
   }
   const db::Transaction snapshot(session, db::Isolation::kRepeatableRead);
   Followed followed{{}, known.captured};
-  for (const WaitingReference& one : WaitingReferences(session, *known.manifest, known.captured)) {
+  for (const WaitingReference& one :
+       WaitingReferences(session, *known.manifest, known.captured, settings_.drop_orphans)) {
     context_.ThrowIfStopped();
+    if (one.dropped_by) continue;
     const auto orphans = capture::FindOrphans(session, one.reference, known.captured);
     if (orphans.rows > 0) ThrowOrphans(*one.key, orphans, settings_);
     if (!one.enforced) followed.keys.push_back(one.reference);
@@ -331,7 +333,8 @@ TableSwap::ReadyDrain TableSwap::MakeReady(db::Session& session, const Known& kn
       ready.checks.push_back({&one, &table, made});
       if (!made) continue;
       expressions += (expressions.empty() ? "" : ", ") +
-                     capture::MayOrphanSql(session, one.reference, table, !one.enforced);
+                     capture::MayOrphanSql(session, one.reference, table,
+                                           !one.enforced || one.dropped_by.has_value());
     }
   }
   if (!expressions.empty()) {
@@ -370,7 +373,7 @@ void TableSwap::LastRounds(db::Session& session, const Known& known, ReadyDrain&
 }
 
 void TableSwap::DrainLocked(db::Session& session, const Known& known, ReadyDrain& ready,
-                            const core::CutoverOptions& options,
+                            const core::CutoverOptions& options, capture::DroppedRows* dropped,
                             std::map<catalog::Oid, std::int64_t>& rows,
                             const std::function<void(std::string_view)>& within) {
   if (Sabotaged("swap-skips-drain")) return;
@@ -405,13 +408,19 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known, ReadyDrain
   const db::Result may =
       ready.may_orphan ? session.Query("EXECUTE " + std::string(kMayOrphan)) : db::Result{};
   std::size_t at = 0;
+  std::vector<capture::DroppedRows::Hit> hits;
   for (const ReadyDrain::Check& check : ready.checks) {
     const bool may_orphan = !check.ready || may.rows.at(at++)[0].AsBool();
     if (!may_orphan || !drained.contains(check.table->watched)) continue;
+    if (check.one->dropped_by) {
+      hits.push_back({*check.one->dropped_by, check.table->watched});
+      continue;
+    }
     const auto orphans = capture::FindOrphansAmong(session, check.one->reference, *check.table, {},
                                                    !check.one->enforced);
     if (orphans.rows > 0) ThrowOrphans(*check.one->key, orphans, settings_);
   }
+  if (dropped != nullptr) dropped->TakeOutDrained(drained, hits);
   within("keys of the drained rows");
   if (options.allow_old_snapshots) return;
   // What was drained just now is younger than every snapshot. A transaction that is between two
@@ -505,8 +514,10 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
                      "make it there again behind the cutover");
   }
   FollowChanges(*session, known);
-  const auto references = WaitingReferences(*session, *known.manifest, known.captured);
-  const auto not_enforced = std::ranges::count(references, false, &WaitingReference::enforced);
+  const auto references =
+      WaitingReferences(*session, *known.manifest, known.captured, settings_.drop_orphans);
+  const auto not_enforced = std::ranges::count_if(
+      references, [](const WaitingReference& one) { return !one.enforced && !one.dropped_by; });
   const auto compared = [&](bool still) {
     if (still) return;
     checked_ = false;
@@ -528,6 +539,12 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   journal.CheckEpoch(context_.epoch());
   RememberAttempt(*session, "cutover");
   LockIncoming(*session, exchange);
+  std::optional<capture::DroppedRows> dropped;
+  if (settings_.drop_orphans) {
+    SetLocal(*session, "statement_timeout", std::chrono::milliseconds(0));
+    dropped.emplace(*session, known.captured, DroppedBy(references));
+    dropped->TakeOut();
+  }
   LockBudget budget(*session, stall.whole);
   LockOutgoing(*session, exchange, stall.lock);
   context_.At("cutover.locked", {{"tables", known.manifest->tables.size()}});
@@ -537,7 +554,12 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     exchange.CheckUnchanged(*session);
     within("fingerprint");
     auto rows = rows_;
-    DrainLocked(*session, known, ready, options, rows, within);
+    DrainLocked(*session, known, ready, options, dropped ? &*dropped : nullptr, rows, within);
+    if (dropped) {
+      for (const auto& [table, count] : dropped->taken()) rows[table] -= count;
+      journal.Put(kDroppedEntry, dropped->List(kDroppedKeysKept));
+      within("dropped rows");
+    }
     // In a subtransaction: its number is younger than that of every row that was drained.
     std::string schemas = "SAVEPOINT understudy_mark;";
     for (const SchemaNames& names : known.manifest->schemas) {
@@ -615,6 +637,7 @@ void TableSwap::Finish() {
   }
   journal.Put(kFinishedEntry, Json::object());
   transaction.Commit();
+  TellDropped(known.dropped, "cutover");
 }
 
 }  // namespace understudy::table_swap

@@ -112,6 +112,26 @@ std::string OtherColumns(const catalog::Table& before, const catalog::Table& aft
   return all;
 }
 
+// Preserved rows that refer to dropped ones are dropped with them, and so on.
+void TellWhatHangsOnDropped(const std::vector<catalog::ForeignKey>& keys, const Settings& settings,
+                            std::set<db::TableName> incomplete, core::Plan& plan) {
+  std::set<catalog::Oid> told;
+  for (bool more = true; more;) {
+    more = false;
+    for (const catalog::ForeignKey& key : keys) {
+      if (key.parent != 0 || !key.validated || !incomplete.contains(key.to) ||
+          !settings.IsPreserved(key.from) || !told.insert(key.oid).second) {
+        continue;
+      }
+      more = true;
+      incomplete.insert(key.from);
+      plan.warnings.push_back(key.from.Display() + ": rows that refer to dropped rows of " +
+                              key.to.Display() + " (foreign key " +
+                              db::DisplayIdentifier(key.name) + ") are dropped with them");
+    }
+  }
+}
+
 std::vector<Movable> OfProduction(const std::vector<Movable>& all, const SetDecision& decision) {
   std::set<std::string> moved;
   for (const Movable& object : decision.moved) moved.insert(object.Key());
@@ -328,6 +348,11 @@ void TableSwap::PlanWhatIsLeft(const Known& known, core::Plan& plan) {
   core::PlanStep step{"cutover", "exchange " + tables};
   step.locks = LocksOn(objects, "AccessExclusiveLock");
   plan.steps.push_back(step);
+  if (known.dropped.is_object()) {
+    for (const auto& [table, what] : known.dropped.items()) {
+      plan.warnings.push_back(DroppedText(table, what));
+    }
+  }
   if (!known.blocked.is_null()) {
     for (const Json& row : known.blocked) {
       plan.warnings.push_back("the shadow refuses " + row.value("table", "?") + " " +
@@ -440,7 +465,9 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
   if (settings_.from_source) {
     std::vector<catalog::Oid> oids;
     for (const catalog::Table& table : new_tables) oids.push_back(table.oid);
-    for (const catalog::ForeignKey& key : catalog::ReadForeignKeys(fresh, oids)) {
+    const auto keys = catalog::ReadForeignKeys(fresh, oids);
+    std::set<db::TableName> incomplete;
+    for (const catalog::ForeignKey& key : keys) {
       const bool from_preserved = settings_.preserved.contains(key.from);
       if (!from_preserved || settings_.preserved.contains(key.to) || key.parent != 0) continue;
       const catalog::Table* child = find(old_tables, key.from);
@@ -457,12 +484,14 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
                                db::DisplayIdentifier(key.name) + "), such as " + missing.example;
       if (settings_.drop_orphans) {
         plan.warnings.push_back(what + ": those rows are dropped (\"orphans\": \"drop\")");
+        incomplete.insert(key.from);
       } else {
         plan.refused.push_back(
             {"table " + key.from.Display(),
              what + ": bring them into the source, or say \"orphans\": \"drop\""});
       }
     }
+    TellWhatHangsOnDropped(keys, settings_, std::move(incomplete), plan);
   }
 
   const Dependents dependents = FindDependents(session, old_objects);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <ranges>
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
@@ -301,6 +302,52 @@ void TableSwap::LeaveOutOrphans(db::Session& session) {
   transaction.Commit();
 }
 
+// Done as the cutover will do it, and rolled back.
+void TableSwap::ListDropped(db::Session& session) {
+  core::Journal journal(session, spec_.id);
+  Known known = Read(journal);
+  CatchUp(session, known);
+  const auto references = WaitingReferences(session, *known.manifest, known.captured, true);
+  Json dropped;
+  {
+    const db::Transaction rolled_back(session);
+    capture::DroppedRows rows(session, known.captured, DroppedBy(references));
+    rows.TakeOut();
+    dropped = rows.List(kDroppedKeysKept);
+  }
+  db::Transaction transaction(session);
+  journal.CheckEpoch(context_.epoch());
+  journal.Put(kDroppedEntry, dropped);
+  transaction.Commit();
+  TellDropped(dropped, "prepare");
+}
+
+void TableSwap::TellDropped(const Json& dropped, const char* when) const {
+  constexpr std::size_t kTold = 5;
+  if (!dropped.is_object() || dropped.empty()) return;
+  std::string name = "dropped-rows-" + spec_.id + ".json";
+  std::ranges::replace_if(
+      name, [](char c) { return c == '/' || c == '\\' || c == '\0'; }, '_');
+  const auto file = spec_.folder / name;
+  std::string where;
+  if (!context_.rehearsal()) {  // a scenario's folder is not ours to write in
+    try {
+      WriteFileWhole(
+          file, Json{{"migration", spec_.id}, {"as_of", when}, {"tables", dropped}}.dump(2) + "\n");
+      where = "; their keys: " + file.string();
+    } catch (const Error& error) {
+      context_.Log("warn", "could not write " + file.string() + ": " + error.message());
+    }
+  }
+  for (const auto& [table, what] : dropped.items()) {
+    std::string keys;
+    for (const Json& key : what.at("keys") | std::views::take(kTold)) {
+      keys += (keys.empty() ? "" : ", ") + key.dump();
+    }
+    context_.Log("warn", DroppedText(table, what) + ", such as " + keys + where);
+  }
+}
+
 void TableSwap::CopyAll(db::Session& session) {
   core::Journal journal(session, spec_.id);
   Known known = Read(journal);
@@ -367,6 +414,7 @@ void TableSwap::Prepare() {
     }
     exchange.MakeAlike(*session);
   }
+  if (settings_.drop_orphans) ListDropped(*session);
   scratch.Drop();
   RemoveEarlierBackups(*session, *known.manifest);
   WriteRemovalFile(*known.manifest);

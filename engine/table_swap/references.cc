@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "engine/capture/dropped.h"
 #include "engine/catalog/postgres.h"
 
 namespace understudy::table_swap {
@@ -120,7 +121,8 @@ class Production {
 }  // namespace
 
 std::vector<WaitingReference> WaitingReferences(db::Session& session, const Manifest& manifest,
-                                                const std::vector<CapturedTable>& captured) {
+                                                const std::vector<CapturedTable>& captured,
+                                                bool drop) {
   std::vector<WaitingReference> all;
   if (manifest.foreign_keys.empty()) return all;
   const Production production(session, captured);
@@ -135,7 +137,27 @@ std::vector<WaitingReference> WaitingReferences(db::Session& session, const Mani
     one.to_uncaptured = WithMirror(captured, one.reference.to) == nullptr;
     all.push_back(std::move(one));
   }
+  if (!drop) return all;
+  std::vector<capture::Reference> references;
+  std::vector<bool> enforced;
+  for (const WaitingReference& one : all) {
+    references.push_back(one.reference);
+    enforced.push_back(one.enforced);
+  }
+  const auto reached = capture::DroppedRows::Reaches(captured, references, enforced);
+  std::size_t place = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (reached[i]) all[i].dropped_by = place++;
+  }
   return all;
+}
+
+std::vector<capture::Reference> DroppedBy(const std::vector<WaitingReference>& references) {
+  std::vector<capture::Reference> some;
+  for (const WaitingReference& one : references) {
+    if (one.dropped_by) some.push_back(one.reference);
+  }
+  return some;
 }
 
 }  // namespace understudy::table_swap

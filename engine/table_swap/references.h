@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "engine/capture/compare.h"
@@ -16,11 +18,16 @@ struct WaitingReference {
   bool enforced = false;
   // It refers to a table that is not captured: nobody tells which rows leave that.
   bool to_uncaptured = false;
+  // "orphans": "drop": rows that refer to nothing by it are left out. Its place among those.
+  std::optional<std::size_t> dropped_by = std::nullopt;
 };
 
-// Those of the manifest's that are to be valid. The result points into `manifest`.
-std::vector<WaitingReference> WaitingReferences(
-    db::Session& session, const Manifest& manifest,
-    const std::vector<capture::CapturedTable>& captured);
+// Those of the manifest's that are to be valid; with `drop`, what of preserved rows refers to
+// preserved rows that are left out is left out too. The result points into `manifest`.
+std::vector<WaitingReference> WaitingReferences(db::Session& session, const Manifest& manifest,
+                                                const std::vector<capture::CapturedTable>& captured,
+                                                bool drop = false);
+// Of those, what goes by `dropped_by`.
+std::vector<capture::Reference> DroppedBy(const std::vector<WaitingReference>& references);
 
 }  // namespace understudy::table_swap

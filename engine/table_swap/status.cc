@@ -124,6 +124,11 @@ core::StrategyStatus TableSwap::Status() {
                     : !known.manifest->complete ? "indexes and constraints are being built"
                                                 : "the shadow is ready and follows production";
   }
+  if (known.dropped.is_object()) {
+    for (const auto& [table, what] : known.dropped.items()) {
+      status.detail += "; " + DroppedText(table, what);
+    }
+  }
   return status;
 }
 

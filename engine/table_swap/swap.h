@@ -11,6 +11,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/capture/compare.h"
+#include "engine/capture/dropped.h"
 #include "engine/capture/postgres.h"
 #include "engine/catalog/fingerprint.h"
 #include "engine/core/context.h"
@@ -36,6 +37,10 @@ inline constexpr const char* kCutoverEntry = "cutover";    // committed with the
                                                            // the rollback: the new side serves
 inline constexpr const char* kFinishedEntry = "finished";  // what follows the cutover is done
 inline constexpr const char* kRolledBackEntry = "rolled-back";
+// {table: {"rows", "keys"}}: what "orphans": "drop" leaves out, as of prepare's end, then the
+// cutover
+inline constexpr const char* kDroppedEntry = "dropped";
+inline constexpr std::int64_t kDroppedKeysKept = 1000;  // of each table
 // {"tables": [CapturedTable], "fingerprint"}: new main → backup
 inline constexpr const char* kReverseEntry = "reverse";
 // {"tables": [CapturedTable]}: what is written while a rollback counts and waits for its locks
@@ -82,6 +87,7 @@ class TableSwap final : public core::Migration {
     Json cutover = nullptr;  // not null: the new side serves
     Json attempt = nullptr;
     Json written = nullptr;  // kLastWriteEntry
+    Json dropped = nullptr;  // kDroppedEntry
     bool finished = false;
     bool rolled_back = false;
     std::vector<capture::CapturedTable> reverse;       // empty when it was switched off
@@ -114,6 +120,10 @@ class TableSwap final : public core::Migration {
                    bool last);
   void CopyAll(db::Session& session);
   void LeaveOutOrphans(db::Session& session);
+  // What would be left out if the cutover came now; into the journal.
+  void ListDropped(db::Session& session);
+  // The log's lines and the file beside the migration's; `dropped`: of kDroppedEntry.
+  void TellDropped(const Json& dropped, const char* when) const;
   void WriteRemovalFile(const Manifest& manifest) const;
   void EndOldBackends(db::Session& session) const;
 
@@ -162,7 +172,8 @@ class TableSwap final : public core::Migration {
   // Brings what is left in the logs close to nothing, all tables in one transaction.
   void LastRounds(db::Session& session, const Known& known, ReadyDrain& ready);
   void DrainLocked(db::Session& session, const Known& known, ReadyDrain& ready,
-                   const core::CutoverOptions& options, std::map<catalog::Oid, std::int64_t>& rows,
+                   const core::CutoverOptions& options, capture::DroppedRows* dropped,
+                   std::map<catalog::Oid, std::int64_t>& rows,
                    const std::function<void(std::string_view)>& within);
   void CountRows(db::Session& session, const Known& known);
 
@@ -276,6 +287,9 @@ std::vector<capture::CapturedTable> CapturedFrom(const Json& json);
 
 // "ONLY ", where a table's rows are counted; "" for the parent of partitions, which has theirs.
 std::string OnlyItsRows(const Manifest& manifest, catalog::Oid new_table);
+
+// "public.note: 2 rows are left out, since …": of one of kDroppedEntry.
+std::string DroppedText(const std::string& table, const Json& what);
 
 Json DependentsJson(const std::vector<Dependent>& dependents);
 std::vector<Dependent> DependentsFrom(const Json& json);

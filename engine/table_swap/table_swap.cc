@@ -65,6 +65,8 @@ TableSwap::Known TableSwap::Read(core::Journal& journal) const {
       known.cutover = entry.detail;
     } else if (entry.name == kAttemptEntry) {
       known.attempt = entry.detail;
+    } else if (entry.name == kDroppedEntry) {
+      known.dropped = entry.detail;
     } else if (entry.name == kLastWriteEntry) {
       known.written = entry.detail;
     } else if (entry.name == kFinishedEntry) {
@@ -102,6 +104,12 @@ ShadowRequest TableSwap::RequestOfPlan() const {
   ShadowRequest request = Request();
   request.migration_id += " (plan)";
   return request;
+}
+
+std::string DroppedText(const std::string& table, const Json& what) {
+  return table + ": " + std::to_string(what.at("rows").get<std::int64_t>()) +
+         " rows are left out, since what they refer to is not in the new data (\"orphans\": "
+         "\"drop\")";
 }
 
 Json DependentsJson(const std::vector<Dependent>& dependents) {

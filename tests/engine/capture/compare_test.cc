@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/base/error.h"
+#include "engine/capture/dropped.h"
 #include "tests/engine/capture/mirror.h"
 
 namespace understudy::capture {
@@ -130,6 +132,65 @@ TEST(CaptureCompare, FindsOrphans) {
                                                                 Json{{"x", "9"}, {"y", "9"}}));
   reference.match_full = true;
   EXPECT_EQ(FindOrphans(*session, reference).rows, 4);
+}
+
+TEST(CaptureDroppedRows, SayThatAParentHasComeBackSinceItsRowsWereTakenOut) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(R"(
+    CREATE TABLE public.a (id int PRIMARY KEY, ok boolean);
+    CREATE TABLE public.b (id int PRIMARY KEY, a int);
+    INSERT INTO public.a SELECT i, i > 2 FROM generate_series(1, 5) i;
+    INSERT INTO public.b SELECT i, i FROM generate_series(1, 5) i;
+    CREATE SCHEMA mirror;
+    CREATE TABLE mirror.a (LIKE public.a INCLUDING ALL);
+    CREATE TABLE mirror.b (LIKE public.b INCLUDING ALL);)");
+  Mirrored mirrored(database, {"a", "b"});
+  mirrored.Start();
+  auto& session = mirrored.session();
+  const std::vector<CapturedTable> complete = mirrored.tables();
+  std::vector<CapturedTable>& tables = mirrored.tables();
+  tables[0].mapping.only = "ok";
+  session.Execute("DELETE FROM mirror.a WHERE NOT ok");
+  const Reference reference{tables[1].mirror, {"a"}, tables[0].mirror, {"id"}, false};
+  EXPECT_EQ(DroppedRows::Reaches(tables, {reference}, {true}), std::vector{true});
+  EXPECT_EQ(DroppedRows::Reaches(complete, {reference}, {true}), std::vector{false});
+  EXPECT_EQ(DroppedRows::Reaches(complete, {reference}, {false}), std::vector{true});
+  const auto after = [&](const std::string& write) {
+    std::string list;
+    {
+      const db::Transaction transaction(session);  // is rolled back, like an attempt
+      DroppedRows dropped(session, tables, {reference});
+      dropped.TakeOut();
+      database.Run(write);
+      std::set<Oid> drained;
+      std::vector<DroppedRows::Hit> hits;
+      for (const CapturedTable& table : tables) {
+        if (Replay(session, table, {.entries = std::nullopt}).entries == 0) continue;
+        drained.insert(table.watched);
+        hits.push_back({0, table.watched});
+      }
+      dropped.TakeOutDrained(drained, hits);
+      list = dropped.List(2).dump();
+    }
+    mirrored.ReplayAll();
+    return list;
+  };
+  EXPECT_EQ(after("INSERT INTO public.b VALUES (6, 1), (7, 3)"),
+            R"({"public.a":{"rows":2,"keys":[{"id":"1"},{"id":"2"}]},)"
+            R"("public.b":{"rows":3,"keys":[{"id":"1"},{"id":"2"}]}})");
+  EXPECT_EQ(after("UPDATE public.b SET a = 3 WHERE id = 1"),
+            R"({"public.a":{"rows":2,"keys":[{"id":"1"},{"id":"2"}]},)"
+            R"("public.b":{"rows":2,"keys":[{"id":"2"},{"id":"6"}]}})");
+  try {
+    after("UPDATE public.a SET ok = true WHERE id = 2");
+    FAIL() << "b 2 is taken out, and its parent is there";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kConflict) << error.what();
+    EXPECT_EQ(error.code(), "changed");
+  }
+  EXPECT_EQ(after("DELETE FROM public.b WHERE id = 6"),
+            R"({"public.a":{"rows":1,"keys":[{"id":"1"}]}})");
 }
 
 // For the moment under the locks: only what was drained there is looked at.
