@@ -40,6 +40,8 @@ std::vector<capture::CapturedTable> Watch(db::Session& session,
       capture::CapturedTable one;
       one.watched = table.oid;
       one.mirror = mirror.oid;
+      one.owner = "bench";
+      one.max_bytes = 1 << 30;  // as a migration does by default
       for (const catalog::Column& column : table.columns) {
         one.mapping.columns.push_back({column.name, db::QuoteIdentifier(column.name), true});
       }

@@ -78,25 +78,48 @@ void LockAll(db::Session& session, const std::vector<Oid>& watched, const char* 
   if (!list.empty()) session.Execute("LOCK TABLE " + list + " IN " + mode + " MODE");
 }
 
-// How many entries a log of so many bytes holds, its index counted; keys of no fixed width as they
-// mostly are.
-std::int64_t MostEntries(const catalog::Table& watched, const CapturedTable& table) {
-  std::int64_t bytes = 60;
-  for (const std::string& column : table.mapping.key) {
-    const std::string& type = watched.Find(column)->base_type;
-    const bool small = type == "smallint" || type == "integer" || type == "date" || type == "oid";
-    const bool middle = type == "bigint" || type.starts_with("timestamp");
-    bytes += small ? 4 : middle ? 8 : type == "uuid" ? 16 : 32;
+// The numbers of a log that is full: from here on no key is written.
+constexpr std::int64_t kFull = std::int64_t{1} << 62;
+// A session takes so many numbers of a log at once. With the server's own 32 that are lost in a
+// crash every such block begins behind a multiple of it, so that some writer has each of
+// those numbers, however few rows a session writes.
+constexpr std::int64_t kNumbersAtOnce = 32;
+
+// Entries between two looks at the size of the logs: few enough to keep near to the limit, and so
+// many that the look costs a writer nothing.
+std::int64_t EntriesBetweenLooks(std::int64_t max_bytes) {
+  constexpr std::int64_t kMost = 4096;
+  constexpr std::int64_t kBytesOfEntry = 64;
+  constexpr std::int64_t kLooks = 8;
+  std::int64_t entries = 2 * kNumbersAtOnce;
+  while (entries < kMost && entries * kBytesOfEntry * kLooks <= max_bytes) entries *= 2;
+  return entries;
+}
+
+// Sets the variable n to kFull where all logs of this one's owner are beyond the limit together.
+std::string LookSql(const CapturedTable& table, const std::string& sequence) {
+  const std::int64_t every = EntriesBetweenLooks(table.max_bytes);
+  std::string like;
+  for (const char c : "capture" + Tagged(table) + "_") {
+    like += (c == '_' ? "\\" : "") + std::string(1, c);
   }
-  return std::max<std::int64_t>(table.max_bytes / bytes, 1);
+  return "  IF n % " + std::to_string(every) + " = " + std::to_string(every / 2 + 1) +
+         " THEN\n    IF (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' "
+         "AND relnamespace = " +
+         db::QuoteLiteral(kSchema) + "::regnamespace AND relname LIKE " +
+         db::QuoteLiteral(like + "%") + ") > " + std::to_string(table.max_bytes) +
+         " THEN n := setval(" + sequence + ", " + std::to_string(kFull) +
+         "); END IF;\n  END IF;\n  IF n >= " + std::to_string(kFull) + " THEN ";
 }
 
 // The body of the trigger function. It compares and inserts, and nothing else: whatever it did more
 // could fail in a user's transaction. What reads the row's columns may not fail either, when
 // somebody has renamed, dropped or retyped one; then, and where the log is full, a mark stands for
 // the keys that are missing: an entry with a number below zero, that of the transaction. The block
-// that catches this writes nothing, so that it costs no transaction number.
-std::string FunctionBody(const TableName& log, const CapturedTable& table, std::int64_t most) {
+// that catches this writes nothing, so that it costs no transaction number. Statements without a
+// query are the cheap ones: the size is asked for at few rows, and all of them know by their number
+// that the log is full.
+std::string FunctionBody(const TableName& log, const CapturedTable& table) {
   if (table.only_whether) {  // an entry of each transaction that nobody has seen write before
     return "BEGIN\n  IF NOT EXISTS (SELECT FROM " + log.Quoted() + ") THEN INSERT INTO " +
            log.Quoted() + " DEFAULT VALUES; END IF;\n  RETURN NULL;\nEND";
@@ -132,9 +155,8 @@ std::string FunctionBody(const TableName& log, const CapturedTable& table, std::
                            " WHERE id < 0) THEN INSERT INTO " + log.Quoted() +
                            " (id) OVERRIDING SYSTEM VALUE VALUES (-txid_current()); END IF; "
                            "RETURN NULL;\n";
-  const std::string insert = "INSERT INTO " + log.Quoted() + " (" + names + ") VALUES (";
   std::string body = "DECLARE " + declared +
-                     "moved boolean := false;\n"
+                     "moved boolean := false; n bigint;\n"
                      "BEGIN\n"
                      "  BEGIN\n"
                      "    IF TG_OP = 'UPDATE' THEN\n"
@@ -146,15 +168,15 @@ std::string FunctionBody(const TableName& log, const CapturedTable& table, std::
                      mark + "  END;\n";
   if (Sabotaged("capture-misses-updates"))
     body += "  IF TG_OP = 'UPDATE' THEN RETURN NULL; END IF;\n";
-  if (most > 0) {
-    // No size is asked for at every row, and what was full stays full: the numbers do not go back.
-    body += "  IF nextval(" +
-            db::QuoteLiteral(TableName{log.schema, log.name + "_id_seq"}.Quoted()) +
-            "::regclass) > " + std::to_string(2 * most) + " THEN " + mark + "  END IF;\n";
-  }
-  return body + "  IF moved THEN " + insert + old_values + "); END IF;\n" +
+  const std::string sequence =
+      db::QuoteLiteral(TableName{log.schema, log.name + "_id_seq"}.Quoted()) + "::regclass";
+  body += "  n := nextval(" + sequence + ");\n";
+  if (table.max_bytes > 0) body += LookSql(table, sequence) + mark + "  END IF;\n";
+  return body + "  IF moved THEN INSERT INTO " + log.Quoted() + " (" + names + ") VALUES (" +
+         old_values + "); END IF;\n" +
          // A TRUNCATE has no row: an entry without a key.
-         "  " + insert + new_values + ");\n  RETURN NULL;\nEND";
+         "  INSERT INTO " + log.Quoted() + " (id, " + names +
+         ") OVERRIDING SYSTEM VALUE VALUES (n, " + new_values + ");\n  RETURN NULL;\nEND";
 }
 
 std::string LogSql(const TableName& log, const catalog::Table& watched,
@@ -165,7 +187,7 @@ std::string LogSql(const TableName& log, const catalog::Table& watched,
   // logged as what they stand on, so that the mark of a TRUNCATE can be NULL.
   std::string sql = "CREATE TABLE " + log.Quoted() +
                     " (id bigint GENERATED ALWAYS AS IDENTITY (CACHE " +
-                    (table.max_bytes > 0 ? "1" : "64") + ") PRIMARY KEY";
+                    std::to_string(kNumbersAtOnce) + ") PRIMARY KEY";
   for (std::size_t i = 0; i < mapping.key.size(); ++i) {
     const catalog::Column* column = watched.Find(mapping.key[i]);
     sql += ", k" + std::to_string(i + 1) + " " + column->base_type;
@@ -352,9 +374,7 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables) {
     sql += "CREATE FUNCTION " + log.Quoted() +
            "() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "
            "pg_temp AS " +
-           db::QuoteLiteral(
-               FunctionBody(log, table, table.max_bytes > 0 ? MostEntries(it->second, table) : 0)) +
-           ";\n";
+           db::QuoteLiteral(FunctionBody(log, table)) + ";\n";
   }
   for (const Leaf& leaf : Leaves(session, watched)) {
     sql += TriggerSql(leaf, *std::ranges::find(tables, leaf.root, &CapturedTable::watched));
@@ -425,6 +445,24 @@ std::vector<Oid> WasWritten(db::Session& session, const std::vector<CapturedTabl
     written.push_back(missing.table->watched);
   }
   return written;
+}
+
+std::vector<Oid> Full(db::Session& session, const std::vector<CapturedTable>& tables) {
+  std::vector<Oid> full;
+  for (const Row& row :
+       session
+           // As it is written, so that nothing but a sequence is ever asked for its value.
+           .Query("WITH s AS MATERIALIZED (SELECT t.w, d.objid FROM unnest($1::oid[], $2::oid[]) "
+                  "AS t (w, l) JOIN pg_depend d ON d.refobjid = t.l AND d.refclassid = "
+                  "'pg_class'::regclass AND d.classid = 'pg_class'::regclass AND d.deptype = 'i' "
+                  "JOIN pg_sequence q ON q.seqrelid = d.objid) "
+                  "SELECT w FROM s WHERE pg_sequence_last_value(objid) >= $3",
+                  {db::IntegerArray(tables, &CapturedTable::watched),
+                   db::IntegerArray(tables, &CapturedTable::log), Value::Integer(kFull)})
+           .rows) {
+    full.push_back(static_cast<Oid>(row[0].AsInteger()));
+  }
+  return full;
 }
 
 std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& tables) {

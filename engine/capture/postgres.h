@@ -74,8 +74,9 @@ struct CapturedTable {
   // In the names of log, function and triggers, so that two who watch one table leave each other's
   // alone: a short word of letters and digits, or nothing.
   std::string owner = {};
-  // Where nobody replays while it fills: about so many bytes, then the trigger writes no keys any
-  // more (Incomplete). 0 = whoever replays looks after it.
+  // Of this log and all others of the same owner together, with their indexes: past it, looked at
+  // every few thousand entries, the trigger writes no keys any more, for good (Full). 0 = whoever
+  // replays looks after it.
   std::int64_t max_bytes = 0;
   // Only that the table was written to is of interest: no mirror, no mapping, no key is needed, and
   // nothing can be replayed. See WasWritten().
@@ -127,6 +128,10 @@ std::vector<Oid> Incomplete(db::Session& session, const std::vector<CapturedTabl
 // Those of `tables` (only_whether), as the watched one's OID, to which somebody has written since
 // Install(), as far as the caller sees. One of whose triggers is gone counts.
 std::vector<Oid> WasWritten(db::Session& session, const std::vector<CapturedTable>& tables);
+
+// Those of `tables`, as the watched one's OID, whose log is full: no more keys are written to it
+// until it is made anew (Remove, Install), and as soon as a row was written it is Incomplete.
+std::vector<Oid> Full(db::Session& session, const std::vector<CapturedTable>& tables);
 
 // Bytes of the logs with their indexes: to be held against limits.log_max_bytes.
 std::int64_t LogBytes(db::Session& session, const std::vector<CapturedTable>& tables);

@@ -250,6 +250,8 @@ PhaseOutcome Lifecycle::Guarded(Phase phase, const std::function<PhaseOutcome()>
   } else if (outcome.next.empty() && way_back_refused) {  // not what would go on
     outcome.next = "migrate rollback";
     if (code == "would-lose-writes") outcome.next += " --lose-writes";
+  } else if (outcome.next.empty() && code == "log-limit") {  // nothing can be gone on with
+    outcome.next = "migrate reset";
   } else if (outcome.next.empty()) {
     outcome.next = NextVerb(record, capabilities_);
   }
@@ -673,6 +675,7 @@ Status Lifecycle::GetStatus() {
   status.message = record.detail.value("message", "");
   status.next = status.state == record.state ? NextVerb(record, capabilities_)
                                              : NextVerb(status.state, capabilities_);
+  if (!status.of_strategy.next.empty()) status.next = status.of_strategy.next;
   return status;
 }
 

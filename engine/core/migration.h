@@ -66,6 +66,7 @@ struct StrategyStatus {
   std::vector<std::string> rollback_points;
   std::vector<std::string> blocking;  // what stands in the way of the next phase
   std::string detail;                 // one line for people
+  std::string next;                   // the verb, where it is not that of the state
   // The new state is in service: where no journal is left, the migration was cleaned up.
   bool finished = false;
 };

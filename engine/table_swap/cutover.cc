@@ -460,6 +460,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   core::Journal journal(*session, spec_.id);
   Known known = ReadOrNothing(*session);
   if (!known.cutover.is_null()) return;  // committed by a process that did not live to say so
+  if (known.capture_off) ThrowCaptureIsOff();
   if (!known.manifest || !known.manifest->complete || !known.capture_installed) {
     throw Error(ErrorKind::kUnsupported,
                 "there is no shadow that could be put in service; first: understudy migrate "

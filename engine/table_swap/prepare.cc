@@ -168,11 +168,7 @@ void TableSwap::InstallCapture(db::Session& session) {
   core::Journal journal(session, spec_.id);
   Known known = Read(journal);
   if (known.capture_installed) return;
-  if (known.capture_off) {
-    throw Error(ErrorKind::kUnsupported,
-                "nothing is being captured any more: the log had grown past limits.log_max_bytes. "
-                "Production is unchanged. Give up what was begun with: understudy migrate reset");
-  }
+  if (known.capture_off) ThrowCaptureIsOff();
   std::vector<catalog::Oid> old_oids;
   std::vector<catalog::Oid> new_oids;
   for (const SetTable& table : known.manifest->tables) {
@@ -196,8 +192,8 @@ void TableSwap::InstallCapture(db::Session& session) {
         rules == settings_.columns.end() ? std::map<std::string, ColumnRule>{} : rules->second);
     if (!mapping.refused.empty()) Refuse({old_table->name.Display(), mapping.refused[0]});
     MarkComparable(session, *old_table, mapping);
-    captured.push_back(
-        {old_table->oid, new_table->oid, std::move(mapping.rows), 0, 0, CaptureOwner()});
+    captured.push_back({old_table->oid, new_table->oid, std::move(mapping.rows), 0, 0,
+                        CaptureOwner(), spec_.limits.log_max_bytes});
   }
   WriteRemovalFile(*known.manifest);  // from here on there is something in production to remove
   std::vector<capture::CapturedTable> left;

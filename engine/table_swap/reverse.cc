@@ -12,6 +12,8 @@ namespace {
 constexpr std::int64_t kEntriesAtOnce = 200000;
 constexpr int kRoundsBeforeLocks = 20;
 constexpr std::int64_t kNearlyEmpty = 1000;
+// The limit is that of the logs of one direction.
+constexpr const char* kReverseOwner = "r";
 }  // namespace
 
 TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& known) const {
@@ -43,10 +45,8 @@ TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& kno
       reverse.not_covered.push_back(old_table->name.Display() + ": " + back.refused[0]);
       continue;
     }
-    reverse.tables.push_back(
-        {new_table->oid, old_table->oid, std::move(back.rows), 0, 0, CaptureOwner()});
-    // Nobody looks after the logs once the cutover is done.
-    reverse.tables.back().max_bytes = spec_.limits.log_max_bytes;
+    reverse.tables.push_back({new_table->oid, old_table->oid, std::move(back.rows), 0, 0,
+                              CaptureOwner() + kReverseOwner, spec_.limits.log_max_bytes});
     // Triggers and rules of a table that is replayed into must not fire.
     for (const db::Row& row :
          session
@@ -60,9 +60,6 @@ TableSwap::Reverse TableSwap::PlanReverse(db::Session& session, const Known& kno
       reverse.triggers.push_back(
           {old_table->name, row[0].text, row[2].AsBool(), row[1].text.at(0)});
     }
-  }
-  for (capture::CapturedTable& table : reverse.tables) {
-    table.max_bytes /= static_cast<std::int64_t>(reverse.tables.size());
   }
   std::set<std::string> outbound;
   for (const Dependent& key : FindOutbound(session, known.manifest->old_objects)) {

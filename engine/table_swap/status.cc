@@ -72,6 +72,34 @@ core::StrategyStatus TableSwap::Status() {
     return status;
   }
   status.in_service = OwnerByCatalog(*session, *known.manifest);
+  const auto names_of = [&](const std::vector<catalog::Oid>& oids) {
+    std::string names;
+    for (const catalog::Oid oid : oids) {
+      const auto name = catalog::NameOf(*session, oid);
+      names += (names.empty() ? "" : ", ") + (name ? name->Display() : "a table");
+    }
+    return names;
+  };
+  const std::string limit =
+      "limits.log_max_bytes (" + std::to_string(spec_.limits.log_max_bytes) + ")";
+  if (known.cutover.is_null() && !known.rolled_back) {
+    const auto full = capture::Full(*session, WrittenTo(*session, known.captured));
+    if (known.capture_off || !full.empty()) {
+      status.blocking.push_back(
+          "the log of captured keys has grown past " + limit +
+          (full.empty() ? std::string() : ": writes to " + names_of(full) + " are missing in it") +
+          "; production is unchanged, and what was prepared cannot be put in service any more. "
+          "Give it up with: understudy migrate reset");
+      status.next = "migrate reset";
+    }
+  } else if (const auto full = capture::Full(*session, WrittenTo(*session, known.reverse));
+             !full.empty()) {
+    status.blocking.push_back(
+        "the log of the way back has grown past " + limit + ": writes to " + names_of(full) +
+        " are not recorded any more. A rollback copies preserved tables back as a whole, which "
+        "takes longer; of others it says what would be lost, and needs --lose-writes. Where the "
+        "new tables are to stay: understudy migrate cleanup");
+  }
   if (known.capture_installed && known.cutover.is_null()) {
     for (const std::int64_t count : capture::Pending(*session, known.captured)) {
       status.pending_writes += count;

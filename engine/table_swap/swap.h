@@ -138,6 +138,8 @@ class TableSwap final : public core::Migration {
   capture::ReplayResult ReplayOne(db::Session& session, const capture::CapturedTable& table,
                                   std::int64_t entries);
   void HoldLogWithinLimit(db::Session& session, const Known& known);
+  // What is to be said where nothing is captured any more.
+  [[noreturn]] void ThrowCaptureIsOff() const;
   // `entry` of `migration`, which names the tables: it says from the first moment on that nothing
   // is captured any more. It stays.
   void TakeCaptureOff(const std::vector<capture::CapturedTable>& tables,

@@ -199,10 +199,13 @@ capture::ReplayResult TableSwap::ReplayOne(db::Session& session,
 }
 
 // Past the limit nothing more is logged from this commit on. It needs no lock of production's, so
-// that it works behind whatever holds one; the triggers themselves go with the reset.
+// that it works behind whatever holds one; the triggers themselves go with the reset. While nobody
+// looks, the triggers hold the limit themselves (capture::Full): keys are missing then, and nothing
+// that was built is of use any more.
 void TableSwap::HoldLogWithinLimit(db::Session& session, const Known& known) {
   const std::int64_t bytes = capture::LogBytes(session, known.captured);
-  if (bytes <= spec_.limits.log_max_bytes) return;
+  const bool full = !capture::Full(session, WrittenTo(session, known.captured)).empty();
+  if (!full && bytes <= spec_.limits.log_max_bytes) return;
   {
     db::Transaction transaction(session);
     core::Journal journal(session, spec_.id);
@@ -213,9 +216,20 @@ void TableSwap::HoldLogWithinLimit(db::Session& session, const Known& known) {
   throw Error(ErrorKind::kMismatch,
               "the log of captured keys has grown to " + std::to_string(bytes) +
                   " bytes, more than limits.log_max_bytes (" +
-                  std::to_string(spec_.limits.log_max_bytes) +
-                  "): writing was faster than replaying. Capture was switched off; production is "
-                  "unchanged. Give up what was begun with: understudy migrate reset",
+                  std::to_string(spec_.limits.log_max_bytes) + ")" +
+                  (full ? " while nobody replayed it, and keys that were written since are missing"
+                        : ": writing was faster than replaying") +
+                  ". Capture was switched off; production is unchanged. Give up what was begun "
+                  "with: understudy migrate reset, then prepare again with a larger limit, or with "
+                  "understudy migrate sync --follow until the cutover",
+              "log-limit");
+}
+
+void TableSwap::ThrowCaptureIsOff() const {
+  throw Error(ErrorKind::kUnsupported,
+              "nothing is being captured any more (the log had grown past limits.log_max_bytes, or "
+              "somebody took it off). Production is unchanged. Give up what was begun with: "
+              "understudy migrate reset",
               "log-limit");
 }
 
@@ -295,6 +309,7 @@ void TableSwap::CopyIncompleteAgain(db::Session& session, const Known& known) {
 // What no row trigger has seen: the table is copied again, or, where its columns have changed, the
 // migration must be planned anew.
 void TableSwap::FollowChanges(db::Session& session, Known& known) {
+  HoldLogWithinLimit(session, known);
   CopyIncompleteAgain(session, known);
   std::vector<Movable> watched;
   for (const Movable& object : known.manifest->old_objects) {
@@ -349,11 +364,7 @@ core::SyncProgress TableSwap::SyncStep(const core::Budget& /*budget*/) {
     if (!sync_known_) sync_known_ = ReadOrNothing(session);
     Known& known = *sync_known_;
     if (!known.cutover.is_null()) return progress;  // committed; the lifecycle will learn of it
-    if (!known.capture_installed) {
-      throw Error(ErrorKind::kUnsupported,
-                  "nothing is being captured (the log had grown past limits.log_max_bytes, or "
-                  "somebody took it off). Give up what was begun with: understudy migrate reset");
-    }
+    if (!known.capture_installed) ThrowCaptureIsOff();
     FollowChanges(session, known);
     Json blocked = Json::array();
     bool more = false;
@@ -381,7 +392,6 @@ core::SyncProgress TableSwap::SyncStep(const core::Budget& /*budget*/) {
       transaction.Commit();
       known.blocked = blocked;
     }
-    HoldLogWithinLimit(session, known);
     progress.caught_up = !more;
     progress.rows_done = replayed_;
     for (const std::int64_t count : capture::Pending(session, written, 100000)) {

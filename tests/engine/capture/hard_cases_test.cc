@@ -537,20 +537,77 @@ TEST(CaptureHardCases, ALogThatNobodyReplaysIsBounded) {
     CREATE SCHEMA mirror;
     CREATE TABLE mirror.t (LIKE public.t INCLUDING ALL);)");
   Mirrored mirrored(database, {"t"});
-  constexpr std::int64_t kLimit = 200'000;
+  constexpr std::int64_t kLimit = 400'000;
   mirrored.tables()[0].max_bytes = kLimit;
   mirrored.Start();
   database.Run("INSERT INTO public.t SELECT i, 'a' FROM generate_series(1, 2000) i");
+  const auto full = [&] { return Full(mirrored.session(), mirrored.tables()).size(); };
   EXPECT_TRUE(Incomplete(mirrored.session(), mirrored.tables()).empty());
+  EXPECT_EQ(full(), 0U);
   EXPECT_EQ(mirrored.PendingNow(), 2000);
   for (int i = 0; i < 5; ++i) database.Run("UPDATE public.t SET a = a || 'b'");
   EXPECT_EQ(Incomplete(mirrored.session(), mirrored.tables()).size(), 1U);
-  EXPECT_LT(LogBytes(mirrored.session(), mirrored.tables()), 2 * kLimit);
+  EXPECT_EQ(full(), 1U);
+  EXPECT_LT(LogBytes(mirrored.session(), mirrored.tables()), kLimit * 3 / 2);
   const std::int64_t entries = mirrored.PendingNow();
   database.Run("UPDATE public.t SET a = a || 'c'");
   EXPECT_EQ(mirrored.PendingNow(), entries);  // full, and the mark is there already
   EXPECT_EQ(database.Connect()->Scalar("SELECT count(*) FROM public.t WHERE a = 'abbbbbc'").text,
             "2000");
+}
+
+// Whoever writes one row in a session looks as well, and a log that was taken in time is never
+// full.
+TEST(CaptureHardCases, ALogIsBoundedHoweverShortTheSessionsAre) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(R"(
+    CREATE TABLE public.t (id int PRIMARY KEY, a int);
+    INSERT INTO public.t VALUES (1, 0);
+    CREATE SCHEMA mirror;
+    CREATE TABLE mirror.t (LIKE public.t INCLUDING ALL);)");
+  Mirrored mirrored(database, {"t"});
+  mirrored.tables()[0].max_bytes = 60'000;
+  mirrored.Start();
+  for (int i = 0; i < 8; ++i) {
+    database.Run("UPDATE public.t SET a = a + 1");
+    mirrored.ReplayAll();
+  }
+  EXPECT_TRUE(Full(mirrored.session(), mirrored.tables()).empty());
+  database.Run("INSERT INTO understudy.capture_" + std::to_string(mirrored.tables()[0].watched) +
+               " (id, k1) OVERRIDING SYSTEM VALUE SELECT 1000000 + i, 1 FROM generate_series(1, "
+               "1000) i");
+  EXPECT_TRUE(Full(mirrored.session(), mirrored.tables()).empty());
+  for (int i = 0; i < 8 && Full(mirrored.session(), mirrored.tables()).empty(); ++i) {
+    database.Run("UPDATE public.t SET a = a + 1 WHERE id = 1");
+  }
+  EXPECT_EQ(Full(mirrored.session(), mirrored.tables()).size(), 1U);
+}
+
+// What one table's log takes is missing to the others: the limit is that of the migration.
+TEST(CaptureHardCases, LogsOfOneOwnerShareTheirLimit) {
+  NEED_POSTGRES();
+  const Database database;
+  database.Run(R"(
+    CREATE TABLE public.t (id int PRIMARY KEY, a int);
+    CREATE TABLE public.u (id int PRIMARY KEY, a int);
+    CREATE SCHEMA mirror;
+    CREATE TABLE mirror.t (LIKE public.t INCLUDING ALL);
+    CREATE TABLE mirror.u (LIKE public.u INCLUDING ALL);)");
+  Mirrored mirrored(database, {"t", "u"});
+  for (CapturedTable& table : mirrored.tables()) {
+    table.owner = "one";
+    table.max_bytes = 400'000;
+  }
+  mirrored.Start();
+  const auto fill = [&](const std::string& table) {
+    database.Run("INSERT INTO public." + table + " SELECT i, 0 FROM generate_series(1, 4500) i");
+  };
+  fill("t");
+  EXPECT_TRUE(Full(mirrored.session(), mirrored.tables()).empty());
+  fill("u");
+  EXPECT_EQ(Full(mirrored.session(), mirrored.tables()),
+            std::vector<Oid>{mirrored.tables()[1].watched});
 }
 
 // hard-case 109: there is not enough; it has to be ours, whole, and enabled.

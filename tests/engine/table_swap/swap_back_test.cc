@@ -200,11 +200,18 @@ TEST_F(TableSwapBack, RefusesToLoseWritesToATableThatWasChangedSince) {
 // goes back as a whole then; of a replaced one it is said what would be lost.
 TEST_F(TableSwapBack, BoundsTheLogsThatNobodyReplays) {
   NEED_POSTGRES();
-  world_.document()["limits"] = {{"log_max_bytes", 20000}};
+  world_.document()["limits"] = {{"log_max_bytes", 100000}};
   CutOver();
-  for (int i = 0; i < 40; ++i) {
-    world_.target().Run("UPDATE person SET name = name || 'x' WHERE id > 1");
-  }
+  const auto overflow = [&](const std::string& update) {
+    world_.target().Run("DO $$ BEGIN FOR i IN 1..200 LOOP " + update + "; END LOOP; END $$");
+  };
+  EXPECT_THAT(world_.Status().of_strategy.blocking, ::testing::IsEmpty());
+  overflow("UPDATE person SET name = left(name || 'x', 20) WHERE id > 1");
+  const core::Status status = world_.Status();
+  ASSERT_EQ(status.of_strategy.blocking.size(), 1U);
+  EXPECT_THAT(status.of_strategy.blocking[0],
+              HasSubstr("writes to public.person are not recorded"));
+  EXPECT_THAT(status.of_strategy.blocking[0], HasSubstr("--lose-writes"));
   world_.target().Run("UPDATE person SET name = 'unlogged' WHERE id = 1");
   EXPECT_EQ(
       world_.Scalar("SELECT count(*) FROM understudy.capture_" +
@@ -220,7 +227,7 @@ TEST_F(TableSwapBack, BoundsTheLogsThatNobodyReplays) {
   EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 7"), "seen");
   ASSERT_EQ(world_.Cleanup().kind, Kind::kDone);
   ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
-  for (int i = 0; i < 40; ++i) world_.target().Run("UPDATE area SET name = name || 'x'");
+  overflow("UPDATE area SET name = left(name || 'x', 20)");
   outcome = world_.Rollback();
   EXPECT_EQ(outcome.kind, Kind::kRefused);
   EXPECT_THAT(outcome.message, HasSubstr("public.area: 10 rows inserted or updated"));

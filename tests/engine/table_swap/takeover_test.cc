@@ -240,6 +240,44 @@ TEST_F(Takeover, TheLogIsBoundedWhilePrepareIsAtWork) {
   EXPECT_EQ(world_.Ours(), "");
 }
 
+// Nobody replays between prepare and the cutover: the triggers hold the limit themselves, users
+// write on, and what was prepared can never be put in service.
+TEST_F(Takeover, TheLogIsBoundedWhileNobodyReplays) {
+  world_.document()["limits"] = {{"log_max_bytes", 200000}};
+  ASSERT_EQ(world_.Sync().kind, Kind::kDone);
+  world_.target().Run(
+      "DO $$ BEGIN FOR i IN 1..20 LOOP UPDATE public.orders SET total = total + 1; END LOOP; END "
+      "$$");
+  const char* size =
+      "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = "
+      "'understudy'::regnamespace AND relname LIKE 'capture%' AND relkind = 'r'";
+  const std::string before = world_.Scalar(size);
+  EXPECT_LT(std::stoll(before), 400000);
+  world_.target().Run("UPDATE public.orders SET total = total + 1");
+  EXPECT_EQ(world_.Scalar(size), before);
+  core::Status status = world_.Status();
+  ASSERT_EQ(status.of_strategy.blocking.size(), 1U);
+  EXPECT_THAT(status.of_strategy.blocking[0], HasSubstr("limits.log_max_bytes (200000)"));
+  EXPECT_THAT(status.of_strategy.blocking[0], HasSubstr("public.orders"));
+  EXPECT_EQ(status.next, "migrate reset");
+  const std::string main = world_.Scalar("SELECT 'public.orders'::regclass::oid");
+  core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("keys that were written since are missing"));
+  EXPECT_EQ(outcome.next, "migrate reset");
+  for (const core::Phase phase :
+       {core::Phase::kPrepare, core::Phase::kSync, core::Phase::kCutover}) {
+    outcome = world_.Through(phase);  // nor by trying again
+    EXPECT_FALSE(outcome.ok());
+    EXPECT_EQ(outcome.next, "migrate reset");
+  }
+  EXPECT_EQ(world_.Status().next, "migrate reset");
+  EXPECT_EQ(world_.Scalar("SELECT 'public.orders'::regclass::oid"), main);
+  EXPECT_EQ(world_.Reset().kind, Kind::kDone);
+  EXPECT_EQ(world_.Ours(), "");
+  EXPECT_EQ(world_.Cutover().kind, Kind::kDone);
+}
+
 TEST_F(Takeover, TheFileThatRemovesEverythingIsThereAfterACrashInPrepare) {
   world_.set_rehearsal(false);
   world_.at_point = [](std::string_view point) {
