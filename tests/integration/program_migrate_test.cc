@@ -72,6 +72,96 @@ TEST(ProgramMigrate, GoesThereAndBackOnPostgres) {
   });
 }
 
+// Every verb of a table swap by hand: in one go, then in phases on the same pair of databases,
+// there and back, and given up. hard-cases 25, 62, 64.
+TEST(ProgramMigrate, SwapsTablesTwiceOnOnePairWithEveryVerb) {
+  NEED_POSTGRES();
+  const Workspace w;
+  const testing::Database production;
+  const testing::Database edition;
+  const std::string fixtures = std::string(UNDERSTUDY_SOURCE_DIR) + "/fixtures/atlas/";
+  for (const testing::Database* side : {&production, &edition}) {
+    side->Run(ReadFile(fixtures + "schema.sql"));
+    side->Run(ReadFile(fixtures + (side == &edition ? "new.sql" : "production.sql")));
+  }
+  const auto file = [&](const std::string& name) {
+    return w.WriteJson(name + ".json", {{"strategy", "table-swap"},
+                                        {"source", edition.endpoint().Uri()},
+                                        {"target", production.endpoint().Uri()},
+                                        {"schema", {{"from", "source"}}},
+                                        {"preserved", {"public.\"Member\"", "public.\"Note\""}}});
+  };
+  const auto migrate = [&](const std::string& name, std::vector<std::string> verb, int exit = 0) {
+    verb.insert(verb.begin(), "migrate");
+    verb.insert(verb.end(), {file(name), "--json"});
+    const Outcome outcome = w.Run(verb);
+    EXPECT_EQ(outcome.exit_status, exit) << verb[1] << " " << name << ": " << Said(outcome);
+    return outcome.out;
+  };
+  const auto scalar = [&](const std::string& sql) {
+    return production.Connect()->Scalar(sql).text;
+  };
+  const std::string counts =
+      "SELECT (SELECT count(*) FROM public.\"Place\") || ' ' || (SELECT count(*) FROM "
+      "public.\"Note\")";
+  const auto same = [&](const std::string& snapshot, const testing::Database& database) {
+    return w.Run({"compare", w.At(snapshot), database.endpoint().Uri()});
+  };
+  const auto keep = [&](const std::string& snapshot, const testing::Database& database) {
+    ASSERT_EQ(w.Run({"snapshot", database.endpoint().Uri(), "-o", w.At(snapshot)}).exit_status, 0);
+  };
+  keep("edition.snapshot", edition);
+  EXPECT_TRUE(Json::parse(migrate("first", {"plan"}))["existing_backup"].is_null());
+  migrate("first", {"run"});
+  EXPECT_EQ(scalar(counts), "300 400");
+
+  // The dry run announces that the backup is to be removed, and changes nothing.
+  edition.Run("UPDATE \"Place\" SET height = 1 WHERE id = 'p3'");
+  keep("edition.snapshot", edition);
+  keep("swapped.snapshot", production);
+  const Json plan = Json::parse(migrate("second", {"plan"}));
+  EXPECT_EQ(plan["existing_backup"]["migration"], "first") << plan;
+  EXPECT_EQ(same("swapped.snapshot", production).exit_status, 0);
+  migrate("first", {"status"});
+  migrate("second", {"prepare"});
+  // Its backup went at the end of that, and with it its journal.
+  EXPECT_EQ(Json::parse(migrate("first", {"rollback"}))["outcome"], "nothing");
+  EXPECT_EQ(scalar("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'understudy_backup%'"),
+            "0");
+  production.Run("INSERT INTO \"Note\" (\"memberId\", body) VALUES (1, 'meanwhile')");
+  migrate("second", {"sync"});
+  migrate("second", {"status"});
+  migrate("second", {"cutover"});
+  migrate("second", {"reset"}, 1);
+  migrate("second", {"verify"});
+  EXPECT_EQ(scalar(counts), "300 401");
+  EXPECT_EQ(scalar("SELECT height FROM public.\"Place\" WHERE id = 'p3'"), "1.00");
+  EXPECT_EQ(scalar("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'understudy_backup%'"),
+            "1");
+  migrate("second", {"rollback"});
+  EXPECT_EQ(scalar("SELECT height FROM public.\"Place\" WHERE id = 'p3'"), "4.75");
+  EXPECT_EQ(scalar(counts), "300 401");
+  migrate("second", {"cleanup", "--dry-run"});
+  migrate("second", {"cleanup"});
+  EXPECT_EQ(same("edition.snapshot", edition).exit_status, 0);
+
+  // Given up: as if nothing had been.
+  keep("before.snapshot", production);
+  migrate("third", {"prepare"});
+  EXPECT_EQ(scalar("SELECT count(*) FROM understudy_shadow_public.\"Place\""), "300");
+  migrate("third", {"reset", "--dry-run"});
+  migrate("third", {"reset"});
+  EXPECT_EQ(scalar("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'understudy%'"), "0");
+  const Outcome after = same("before.snapshot", production);
+  EXPECT_EQ(after.exit_status, 0) << Said(after);
+  production.Run(
+      "INSERT INTO \"Place\" VALUES ('q1', 'Q', 'LAKE', 1, now());"
+      "INSERT INTO \"PlaceName\" (\"placeId\", lang, name) VALUES ('q1', 'de', 'Q');"
+      "INSERT INTO \"Member\" (email) VALUES ('last@example.org');"
+      "INSERT INTO \"Note\" (\"memberId\", \"placeId\", body) SELECT max(id), 'q1', 'last' FROM "
+      "\"Member\"");
+}
+
 TEST(ProgramMigrate, AnSqlFileThatChangedBetweenPhasesIs1AndNamed) {
   const Workspace w;
   const testing::SqliteFile sqlite;
