@@ -138,7 +138,10 @@ T ReadColumn(sqlite3_stmt* s, int column) {
     return sqlite3_column_int64(s, column) != 0;
   } else if constexpr (std::is_integral_v<T>) {
     if (type != SQLITE_INTEGER) ThrowType(s, column, "INTEGER");
-    return static_cast<T>(sqlite3_column_int64(s, column));
+    const sqlite3_int64 whole = sqlite3_column_int64(s, column);
+    const T narrow = static_cast<T>(whole);
+    if (static_cast<sqlite3_int64>(narrow) != whole) ThrowType(s, column, "a number of that size");
+    return narrow;
   } else if constexpr (std::is_same_v<T, double>) {
     if (type != SQLITE_FLOAT && type != SQLITE_INTEGER) ThrowType(s, column, "REAL");
     return sqlite3_column_double(s, column);
@@ -437,10 +440,14 @@ class Insert {
   template <typename T>
   static Value ToValue(const T& value) {
     if constexpr (std::is_same_v<T, Value> || std::is_same_v<T, Blob> ||
-                  std::is_same_v<T, std::string> || std::is_same_v<T, double>) {
+                  std::is_same_v<T, std::string>) {
       return value;
-    } else {
+    } else if constexpr (std::is_floating_point_v<T>) {
+      return static_cast<double>(value);
+    } else if constexpr (std::is_integral_v<T>) {
       return static_cast<std::int64_t>(value);
+    } else {
+      return std::string(std::string_view(value));
     }
   }
 

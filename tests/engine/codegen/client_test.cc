@@ -134,6 +134,20 @@ TEST_F(ClientTest, AValueOfAnotherTypeThanPromisedIsAnErrorWithItsColumn) {
   }
 }
 
+TEST_F(ClientTest, ANumberThatDoesNotFitIsAnErrorAndAFloatStaysWhatItIs) {
+  Database db(File());
+  TaskTxn(db, [](Txn& txn) {
+    Insert insert("INSERT INTO", "notes");
+    insert.Set("id", std::int64_t{1} << 40);
+    insert.Set("body", 1.5F);
+    insert.Set("data", std::string_view("text"));
+    insert.Run(txn);
+  });
+  const auto read = [&](auto&& query) { return ReadTxn(db, query); };
+  EXPECT_THROW(read([](Txn& txn) { return txn.Query<int>("SELECT id FROM notes"); }), DbError);
+  EXPECT_EQ(sqlite_.Connect()->Scalar("SELECT body || data FROM notes").text, "1.5text");
+}
+
 TEST_F(ClientTest, AWriteInReadTxnIsRefused) {
   Database db(File());
   EXPECT_THROW(ReadTxn(db, [](Txn& txn) { txn.Write("DELETE FROM notes"); }), DbError);
