@@ -61,19 +61,32 @@ std::string NextVerb(State state, const Capabilities& capabilities) {
   }
 }
 
-// What failed on its way back or out is tried again, not gone on with.
-std::string NextVerb(const JournalRecord& record, const Capabilities& capabilities) {
-  const std::string phase = record.state == State::kFailed ? record.detail.value("phase", "") : "";
-  for (const Phase back : {Phase::kRollback, Phase::kReset, Phase::kCleanup}) {
-    if (phase == PhaseName(back)) return "migrate " + phase;
-  }
-  return NextVerb(record.state, capabilities);
-}
-
 // Where a failed migration goes on.
 State ResumeState(const JournalRecord& record) {
   if (record.state != State::kFailed && record.state != State::kAmbiguous) return record.state;
   return StateFromName(record.detail.value("was", "none"));
+}
+
+// What failed on its way back or out, and is tried again, not gone on with; "" = nothing.
+std::string FailedWayBack(const JournalRecord& record) {
+  if (record.state != State::kFailed) return "";
+  const std::string phase = record.detail.value("phase", "");
+  for (const Phase back : {Phase::kRollback, Phase::kReset, Phase::kCleanup}) {
+    if (phase == PhaseName(back)) return phase;
+  }
+  return "";
+}
+
+// Where the phases of a migration lie far apart, a failed one is tried again: whoever prepares has
+// not said that he would cut over.
+std::string NextVerb(const JournalRecord& record, const Capabilities& capabilities) {
+  if (const std::string back = FailedWayBack(record); !back.empty()) return "migrate " + back;
+  if (record.state != State::kFailed || !capabilities.captures) {
+    return NextVerb(record.state, capabilities);
+  }
+  const std::string phase = record.detail.value("phase", "");
+  if (phase == PhaseName(Phase::kPlan)) return NextVerb(ResumeState(record), capabilities);
+  return "migrate " + phase;
 }
 
 JournalRecord NotBegun(const Spec& spec) {
@@ -228,7 +241,7 @@ PhaseOutcome Lifecycle::Guarded(Phase phase, const std::function<PhaseOutcome()>
         const bool ambiguous = outcome.kind == PhaseOutcome::Kind::kAmbiguous;
         SetState(ambiguous ? State::kAmbiguous : State::kFailed,
                  {{"was", StateName(ResumeState(before))},
-                  {"phase", name},
+                  {"phase", context_.preparing() ? std::string(PhaseName(Phase::kPrepare)) : name},
                   {"message", outcome.message}});
       }
     } catch (const std::exception& error) {
@@ -244,7 +257,8 @@ PhaseOutcome Lifecycle::Guarded(Phase phase, const std::function<PhaseOutcome()>
     record.detail["phase"] = name;
   }
   outcome.state = record.state;
-  const bool way_back_refused = phase == Phase::kRollback && kind == ErrorKind::kUnsupported;
+  const bool way_back_refused =
+      phase == Phase::kRollback && kind == ErrorKind::kUnsupported && code != "no-way-back";
   if (outcome.next.empty() && taken_over) {
     outcome.next = "migrate status";
   } else if (outcome.next.empty() && way_back_refused) {  // not what would go on
@@ -675,7 +689,9 @@ Status Lifecycle::GetStatus() {
   status.message = record.detail.value("message", "");
   status.next = status.state == record.state ? NextVerb(record, capabilities_)
                                              : NextVerb(status.state, capabilities_);
-  if (!status.of_strategy.next.empty()) status.next = status.of_strategy.next;
+  if (!status.of_strategy.next.empty() && FailedWayBack(record).empty()) {
+    status.next = status.of_strategy.next;
+  }
   return status;
 }
 

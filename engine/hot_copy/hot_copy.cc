@@ -775,14 +775,15 @@ void HotCopy::Rollback(const core::RollbackOptions& /*options*/) {
   std::string message =
       "the new file has been in service, and understudy does not carry its writes back. ";
   if (!HasSource()) {
-    throw Error(ErrorKind::kUnsupported, message + "The old file is not where it was");
+    throw Error(ErrorKind::kUnsupported, message + "The old file is not where it was",
+                "no-way-back");
   }
   message += "The old file is whole: " + Source().file().string() +
              ". To serve it again: stop the application, drop its triggers whose names begin with "
              "_understudy_refuse_ (they refuse writes) and with _migration_on_, point the "
              "application at it. What was written to the new file since, and would be lost:" +
              SinceCutover();
-  throw Error(ErrorKind::kUnsupported, message);
+  throw Error(ErrorKind::kUnsupported, message, "no-way-back");
 }
 
 std::vector<std::string> HotCopy::Cleanup(bool dry_run) {
@@ -954,6 +955,8 @@ core::StrategyStatus HotCopy::Status() {
             "migrate "
             "reset");
       }
+      const bool copying = move.stage == "seeds" || move.stage == "copy" || move.stage == "indexes";
+      if (copying) status.next = "migrate prepare";  // and not the drain of a file that is copied
       new_text += ", stage " + move.stage + ", replayed to " + std::to_string(move.last_replayed) +
                   ", drain " + (move.drain_completed ? "completed" : "not completed") + ", " +
                   session->Scalar("SELECT count(*) FROM main._id_mapping").text + " mapped keys";

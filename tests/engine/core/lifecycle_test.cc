@@ -397,6 +397,23 @@ TEST_P(LifecycleTest, AWayBackThatWasRefusedIsNextAgain) {
     EXPECT_EQ(Stored(), State::kVerified);
     EXPECT_EQ(Make()->GetStatus().next, "migrate cleanup");
   }
+  script_.during["rollback"] = [&] { throw Error(ErrorKind::kUnsupported, "", "no-way-back"); };
+  EXPECT_EQ(Make()->Rollback({}).next, "migrate cleanup");
+}
+
+// Whoever prepares is not told to run the rest: that would cut over.
+TEST_P(LifecycleTest, APhaseThatFailedIsNextAgain) {
+  script_.captures = true;
+  script_.drains = true;
+  script_.retries_cutover = false;
+  script_.failures["sync"] = {ErrorKind::kConstraint};
+  EXPECT_EQ(Make()->RunThrough(Phase::kPrepare).next, "migrate prepare");
+  for (const std::string phase : {"sync", "drain", "cutover", "verify"}) {
+    script_.failures[phase] = {ErrorKind::kConstraint};
+    EXPECT_EQ(Make()->RunThrough(Phase::kVerify).next, "migrate " + phase);
+    EXPECT_EQ(Make()->GetStatus().next, "migrate " + phase);
+  }
+  EXPECT_TRUE(Make()->RunThrough(Phase::kVerify).ok());
 }
 
 // hard-case 137
