@@ -178,13 +178,21 @@ std::string By(const std::vector<const Field*>& fields) {
   return name;
 }
 
+// A field's name as a parameter: not that of another name in the generated function.
+std::string ParameterName(const Field& field) {
+  static constexpr std::array kOurs{"txn", "row", "found", "insert", "select", "pattern", "s"};
+  const std::string name = field.name.substr(0, field.name.find_last_not_of('_') + 1);
+  return std::ranges::find(kOurs, name) == kOurs.end() ? field.name : field.name + "_";
+}
+
 // How a value is handed in.
 std::string Parameter(const Field& field) {
-  if (field.type == "std::string" && !field.nullable) return "std::string_view " + field.name;
+  const std::string name = ParameterName(field);
+  if (field.type == "std::string" && !field.nullable) return "std::string_view " + name;
   if (field.type == "std::int64_t" || field.type == "double" || field.type == "bool") {
-    return field.Type() + " " + field.name;
+    return field.Type() + " " + name;
   }
-  return "const " + field.Type() + "& " + field.name;
+  return "const " + field.Type() + "& " + name;
 }
 
 class Writer {
@@ -330,9 +338,14 @@ class Writer {
     for (const Field* field : fields) list += ", " + Parameter(*field);
     return list;
   }
-  static std::string Arguments(const std::vector<const Field*>& fields, const char* prefix = "") {
+  static std::string Arguments(const std::vector<const Field*>& fields) {
     std::string list;
-    for (const Field* field : fields) list += fmt::format(", {}{}", prefix, field->name);
+    for (const Field* field : fields) list += ", " + ParameterName(*field);
+    return list;
+  }
+  static std::string OfRow(const std::vector<const Field*>& fields) {
+    std::string list;
+    for (const Field* field : fields) list += ", row." + field->name;
     return list;
   }
 
@@ -385,7 +398,7 @@ class Writer {
         "    txn.ForEach(\n        {2},\n"
         "        [&](sqlite3_stmt* s) {{ found = {0}::Read(s); }}{3});\n  }};\n"
         "  select();\n  if (found) return *found;\n",
-        r_.type, By(by), Literal(sql), Arguments(by, "row."));
+        r_.type, By(by), Literal(sql), OfRow(by));
     // Not by the same values again: what was left out has its default now.
     InsertBody("INSERT INTO");
     if (r_.rowid.empty()) {
@@ -431,7 +444,7 @@ class Writer {
         "// Sets every column but keys; gives the rows that were changed.\n"
         "inline int Update{}{}(understudy::Txn& txn, const {}& row) {{\n"
         "  return txn.Write(\n      {}{}{});\n}}\n\n",
-        r_.type, By(by), r_.type, Literal(sql), arguments, Arguments(by, "row."));
+        r_.type, By(by), r_.type, Literal(sql), arguments, OfRow(by));
   }
 
   void DeleteBy(const std::string& function, const std::vector<const Field*>& by) {
@@ -494,16 +507,17 @@ std::string TypeName(std::string_view name) {
 
 std::string FieldName(std::string_view name) {
   static constexpr std::array kWords{
-      "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class",
-      "concept", "const", "consteval", "constexpr", "constinit", "continue", "decltype", "default",
-      "delete", "do", "double", "else", "enum", "explicit", "export", "extern", "false", "float",
-      "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new",
-      "noexcept", "not", "nullptr", "operator", "or", "private", "protected", "public", "register",
-      "requires", "return", "short", "signed", "sizeof", "static", "struct", "switch", "template",
-      "this", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using",
-      "virtual", "void", "volatile", "while", "xor",
-      // names of ours in generated functions
-      "txn", "row", "found", "insert", "select", "pattern", "s", "Read"};
+      "alignas",   "alignof",   "and",       "asm",       "auto",     "bool",     "break",
+      "case",      "catch",     "char",      "class",     "concept",  "const",    "consteval",
+      "constexpr", "constinit", "continue",  "decltype",  "default",  "delete",   "do",
+      "double",    "else",      "enum",      "explicit",  "export",   "extern",   "false",
+      "float",     "for",       "friend",    "goto",      "if",       "inline",   "int",
+      "long",      "mutable",   "namespace", "new",       "noexcept", "not",      "nullptr",
+      "operator",  "or",        "private",   "protected", "public",   "register", "requires",
+      "return",    "short",     "signed",    "sizeof",    "static",   "struct",   "switch",
+      "template",  "this",      "throw",     "true",      "try",      "typedef",  "typeid",
+      "typename",  "union",     "unsigned",  "using",     "virtual",  "void",     "volatile",
+      "while",     "xor",       "Read"};  // every struct's own
   std::string field;
   for (const char c : name) {
     field += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';

@@ -217,17 +217,37 @@ class Database {
 
  private:
   friend class Txn;
-  // Kept prepared for as long as the connection lives.
-  sqlite3_stmt* Prepare(std::string_view sql) {
-    const auto found = statements_.find(std::string(sql));
-    if (found != statements_.end()) return found->second;
-    sqlite3_stmt* statement = nullptr;
-    const int code = sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()),
-                                        SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
-    if (code != SQLITE_OK) internal::Throw(db_, code, sql);
-    statements_.emplace(sql, statement);
-    return statement;
-  }
+  // A statement while it is run. It is kept prepared for as long as the connection lives; where the
+  // kept one is under way (the same SQL inside a ForEach of it), another one is made.
+  class Running {
+   public:
+    Running(Database& db, std::string_view sql) {
+      const auto found = db.statements_.find(std::string(sql));
+      if (found != db.statements_.end() && sqlite3_stmt_busy(found->second) == 0) {
+        statement_ = found->second;
+        return;
+      }
+      const int code = sqlite3_prepare_v3(db.db_, sql.data(), static_cast<int>(sql.size()),
+                                          SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
+      if (code != SQLITE_OK) internal::Throw(db.db_, code, sql);
+      kept_ = db.statements_.emplace(sql, statement_).second;
+    }
+    ~Running() {
+      if (kept_) {
+        sqlite3_reset(statement_);
+        sqlite3_clear_bindings(statement_);
+      } else {
+        sqlite3_finalize(statement_);
+      }
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    sqlite3_stmt* get() const { return statement_; }
+
+   private:
+    sqlite3_stmt* statement_ = nullptr;
+    bool kept_ = true;
+  };
 
   std::string file_;
   sqlite3* db_ = nullptr;
@@ -286,8 +306,8 @@ class Txn {
   template <typename Take>
   void WriteValues(std::string_view sql, const std::vector<Value>& arguments, Take&& take) {
     AllowWrite();
-    sqlite3_stmt* s = db_.Prepare(sql);
-    const Resetter resetter{s};
+    const Database::Running running(db_, sql);
+    sqlite3_stmt* s = running.get();
     int at = 0;
     for (const Value& argument : arguments) internal::BindOne(s, ++at, argument);
     Step(s, std::forward<Take>(take));
@@ -316,13 +336,6 @@ class Txn {
   static std::tuple<Columns...> ReadRow(sqlite3_stmt* s, std::index_sequence<At...>) {
     return {internal::ReadColumn<Columns>(s, static_cast<int>(At))...};
   }
-  struct Resetter {
-    sqlite3_stmt* statement;
-    ~Resetter() {
-      sqlite3_reset(statement);
-      sqlite3_clear_bindings(statement);
-    }
-  };
 
   Txn(Database& db, Kind kind) : db_(db), kind_(kind) {
     // Asked before BEGIN as well, so that nobody waits for the lock of an engine that copies.
@@ -381,8 +394,8 @@ class Txn {
 
   template <typename Take, typename... Arguments>
   void Run(std::string_view sql, Take&& take, const Arguments&... arguments) {
-    sqlite3_stmt* s = db_.Prepare(sql);
-    const Resetter resetter{s};
+    const Database::Running running(db_, sql);
+    sqlite3_stmt* s = running.get();
     [[maybe_unused]] int at = 0;
     (internal::BindOne(s, ++at, arguments), ...);
     Step(s, take);

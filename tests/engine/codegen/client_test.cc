@@ -61,6 +61,28 @@ TEST_F(ClientTest, AThrowInsideTakesEverythingBack) {
   EXPECT_EQ(Count(), 1);
 }
 
+TEST_F(ClientTest, TheSameSqlInsideItsOwnRowsIsAStatementOfItsOwn) {
+  Database db(File());
+  TaskTxn(db, [](Txn& txn) {
+    for (int i = 1; i <= 4; ++i) txn.Write("INSERT INTO notes (id) VALUES (?)", i);
+  });
+  const std::string sql = "SELECT id FROM notes WHERE id > ? ORDER BY id";
+  for (int time = 0; time < 2; ++time) {
+    const auto pairs = ReadTxn(db, [&](Txn& txn) {
+      std::vector<std::pair<int, int>> found;
+      txn.ForEach(
+          sql,
+          [&](sqlite3_stmt* outer) {
+            const int id = Txn::Column<int>(outer, 0);
+            for (const auto& [inner] : txn.Query<int>(sql, id)) found.emplace_back(id, inner);
+          },
+          1);
+      return found;
+    });
+    EXPECT_THAT(pairs, ElementsAre(std::pair(2, 3), std::pair(2, 4), std::pair(3, 4)));
+  }
+}
+
 // hard-case 91
 TEST_F(ClientTest, WhileDrainingAWriteIsADistinctRetryableErrorAndReadsGoOn) {
   Database db(File());

@@ -72,6 +72,15 @@ CREATE TABLE codes (
   -- @query select-by-or-insert code
   code TEXT NOT NULL DEFAULT 'c', note TEXT DEFAULT 'd', PRIMARY KEY (code)
 ) WITHOUT ROWID;
+CREATE TABLE locals (
+  -- @query select-by s row found txn_
+  -- @query select-by-or-insert s
+  -- @query select-like pattern
+  -- @query update-by s found
+  -- @query delete-by select insert
+  s TEXT NOT NULL, row INTEGER, found TEXT, txn_ INTEGER, "select" INTEGER, "insert" BLOB,
+  pattern TEXT
+);
 CREATE VIEW averages AS
   -- @query select-by name
   SELECT s.name AS name, avg(g.mark) AS mark FROM students s JOIN grades g ON g.student_id = s.id
@@ -122,6 +131,11 @@ constexpr const char* kProgram = R"cc(
       InsertGrades(t, {.student_id = ada, .course = "math", .mark = 1.0});
       MUST(UpdateGradesByStudentIdAndCourse(t, {ada, "math", 2.0}) == 1);
       MUST(SelectGradesByStudentId(t, ada)[0].mark == 2.0);
+      MUST(SelectLocalsBySOrInsert(t, {.s = "s", .row = 1, .found = "f", .txn_ = 2}).row == 1);
+      MUST(SelectLocalsBySAndRowAndFoundAndTxn(t, "s", 1, "f", 2)[0].txn_ == 2);
+      MUST(UpdateLocalsBySAndFound(t, {.s = "s", .row = 5, .found = "f", .select = 4}) == 1);
+      MUST(SelectLocalsLikePattern(t, "%").empty());
+      MUST(DeleteLocalsBySelectAndInsert(t, 4, std::nullopt) == 1);
       MUST(SelectAveragesByName(t, "Ada").size() == 1);
       MUST(DeleteStudentById(t, bob) == 1);
       MUST(kSchemaHash.size() == 16);
