@@ -743,7 +743,7 @@ std::string HotCopy::SinceCutover() {
     } else {
       const auto count = [&](const std::string& sql) { return session->Scalar(sql).AsInteger(); };
       bool plain = true;
-      for (const std::string& parent : work.translators) plain = plain && parent.empty();
+      for (const Referred& parent : work.translators) plain = plain && parent.empty();
       for (const TableWork::Compared& one : work.compared) {
         plain = plain && one.expression.find("_id_mapping") == std::string::npos;
       }

@@ -465,11 +465,10 @@ void Mover::EnsureKeys(const TableWork& work, const std::string& rows) {
 }
 
 void Mover::EnsureReferred(const TableWork& work, const std::string& rows) {
-  for (const auto& [parent, column] : work.refers) {
+  for (const auto& [parent, key] : work.refers) {
     for (const TableWork& other : move_.tables) {
       if (other.to->name != parent) continue;
-      EnsureKeys(other, "SELECT o." + QuoteIdentifier(column) + " AS k FROM " + work.Old() +
-                            " o WHERE " + rows);
+      EnsureKeys(other, "SELECT " + key + " AS k FROM " + work.Old() + " o WHERE " + rows);
     }
   }
 }
@@ -540,6 +539,35 @@ void Mover::MatchSeeds(const TableWork& work, const std::string& rows) {
       " UNION SELECT new_id FROM main._id_mapping WHERE table_name = " + table + ")) q");
 }
 
+// Puts rows in; what the new table refuses is told of with its table.
+std::int64_t Mover::Put(const TableWork& work, const std::string& insert) {
+  try {
+    return session_->Query(insert).affected;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kConstraint) throw;
+    throw Error(ErrorKind::kConstraint,
+                "rows of the old table " + DisplayIdentifier(work.from->name) +
+                    " do not fit the new table " + DisplayIdentifier(work.to->name) + ": " +
+                    error.message() +
+                    ". Production is unchanged: put them right in the old file, and go on",
+                error.code());
+  }
+}
+
+// `rows`: a condition over `o`.
+void Mover::RequireKeys(const TableWork& work, const std::string& rows) {
+  if (!work.key_converts) return;
+  const auto lost =
+      session_->MaybeScalar("SELECT " + work.ShownKey() + " FROM " + work.Old() + " o WHERE " +
+                            rows + " AND " + work.KeyIsLost() + " LIMIT 1");
+  if (!lost) return;
+  throw Error(ErrorKind::kMismatch,
+              "the key " + lost->text + " of " + DisplayIdentifier(work.from->name) +
+                  " would be another value in the new table " + DisplayIdentifier(work.to->name) +
+                  ", whose key column has another type: two rows could become one. Production is "
+                  "unchanged: give the row a key that is the same in both, and go on");
+}
+
 void Mover::InsertDirty(const TableWork& work) {
   const std::string inside = Inside(work);
   if (inside == "0") return;
@@ -558,8 +586,9 @@ void Mover::InsertDirty(const TableWork& work) {
   const std::string insert = "INSERT INTO " + work.New() + "(" + Joined(work.columns) +
                              ") SELECT " + Joined(expressions) + " FROM " + work.Old() +
                              " o WHERE " + work.OldIsDirty() + " AND " + inside;
+  RequireKeys(work, work.OldIsDirty() + " AND " + inside);
   if (!IsUpserted(work)) {
-    session_->Execute(insert);
+    Put(work, insert);
     return;
   }
   const std::string rowid = QuoteIdentifier(work.new_rowid);
@@ -567,11 +596,8 @@ void Mover::InsertDirty(const TableWork& work) {
   for (const std::string& column : work.columns) {
     if (column != rowid) set += (set.empty() ? "" : ", ") + column + " = excluded." + column;
   }
-  const std::int64_t present =
-      session_
-          ->Query(insert + " ON CONFLICT(" + rowid + ") DO " +
-                  (set.empty() ? "UPDATE SET " + rowid + " = " + rowid : "UPDATE SET " + set))
-          .affected;
+  const std::int64_t present = Put(work, insert + " ON CONFLICT(" + rowid + ") DO UPDATE SET " +
+                                             (set.empty() ? rowid + " = " + rowid : set));
   if (present == session_->Scalar("SELECT count(*) FROM " + work.Dirty()).AsInteger()) return;
   session_->Execute("DELETE FROM " + work.New() + " WHERE " + rowid + " IN (SELECT k0 FROM " +
                     work.Dirty() + " d WHERE NOT EXISTS (SELECT 1 FROM " + work.Old() +
@@ -581,6 +607,7 @@ void Mover::InsertDirty(const TableWork& work) {
 // With the new table's triggers on, a row that is still there is updated, not made anew.
 void Mover::ReplayWithTriggers(const TableWork& work, const std::string& inside) {
   const std::string rows = work.OldIsDirty() + " AND " + inside;
+  RequireKeys(work, rows);
   std::string image = work.IsImage();
   const auto over_table = [&](std::string condition) {  // n. → the table's own name
     const std::string name = QuoteIdentifier(work.to->name) + ".";
@@ -613,9 +640,9 @@ void Mover::ReplayWithTriggers(const TableWork& work, const std::string& inside)
   UpdateDirty(work, "UPDATE " + work.New() + " SET " + set + " FROM " + work.Old() + " o WHERE " +
                         rows + " AND " + over_table(image) + " AND NOT (" +
                         over_table(work.Matches()) + ")");
-  session_->Execute("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
-                    Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " + rows +
-                    " AND NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE " + image + ")");
+  Put(work, "INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
+                Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " + rows +
+                " AND NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE " + image + ")");
 }
 
 // A unique value may have gone from one row to another: no order of updates leads there. Then they
@@ -869,6 +896,7 @@ core::SyncProgress Mover::Step(const core::Budget& budget, bool check) {
 core::SyncProgress Mover::StepWithin(const core::Budget& budget, bool check) {
   bool caught_up = false;
   bool whole_tail = false;
+  bool checks = false;
   std::int64_t pending = 0;
   for (;;) {
     const std::int64_t rows = std::min(budget.rows, chunk_rows_);
@@ -947,7 +975,7 @@ core::SyncProgress Mover::StepWithin(const core::Budget& budget, bool check) {
         Unlimit();
         // The new file is the old one's state of one moment now: checked without holding that.
         Commit("sync.before_commit", "sync.after_commit", "", 0);
-        CheckStep();
+        checks = true;
       } else {
         Commit("replay.before_commit", "replay.after_commit", "", tail.keys);
         caught_up = tail.keys <= kLittleKeys;
@@ -968,6 +996,7 @@ core::SyncProgress Mover::StepWithin(const core::Budget& budget, bool check) {
       whole_tail = true;
     }
   }
+  if (checks) CheckStep();
   return {.caught_up = caught_up, .pending_writes = pending};
 }
 
@@ -1012,12 +1041,10 @@ std::int64_t Mover::CopyStep(Progress& progress, const TableWork& work, std::int
   const bool plain = IsPlain(work);
   const std::string end = plain ? "" : PositionAfter(work, progress.position, rows);
   if (plain) {
-    done = session_
-               ->Query("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
-                       Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " +
-                       After(work, progress.position) + " ORDER BY o." +
-                       QuoteIdentifier(work.cursor[0]) + " LIMIT " + std::to_string(rows))
-               .affected;
+    done = Put(work, "INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
+                         Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " +
+                         After(work, progress.position) + " ORDER BY o." +
+                         QuoteIdentifier(work.cursor[0]) + " LIMIT " + std::to_string(rows));
     progress.done = done < rows;
     if (done > 0) {
       progress.position = session_->Scalar("SELECT 'integer:' || hex(last_insert_rowid())").text;
@@ -1032,6 +1059,7 @@ std::int64_t Mover::CopyStep(Progress& progress, const TableWork& work, std::int
                  "SELECT " + work.OldId("o") + " AS k FROM " + work.Old() + " o WHERE " + range);
     }
     EnsureReferred(work, range);
+    RequireKeys(work, range);
     if (work.seeded) {  // rows of ours that stand where an old row belongs
       session_->Execute("DELETE FROM " + work.Dirty());
       std::string columns;
@@ -1043,10 +1071,8 @@ std::int64_t Mover::CopyStep(Progress& progress, const TableWork& work, std::int
                         work.Old() + " o WHERE " + range);
       session_->Execute("DELETE FROM " + work.New() + " WHERE " + work.NewIsDirty());
     }
-    done = session_
-               ->Query("INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
-                       Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " + range)
-               .affected;
+    done = Put(work, "INSERT INTO " + work.New() + "(" + Joined(work.columns) + ") SELECT " +
+                         Joined(work.expressions) + " FROM " + work.Old() + " o WHERE " + range);
     progress.position = end;
     progress.rows += done;
   }
@@ -1112,11 +1138,13 @@ std::string Mover::OldRowOfNew(const TableWork& work) const {
       const SqliteColumn* is = work.to->Column(work.new_key[i]);
       if (was != nullptr && is != nullptr && was->affinity != is->affinity) return "";
       value = "n." + QuoteIdentifier(work.new_key[i]);
-      if (const std::string& parent = work.translators[i]; !parent.empty()) {
-        value = "coalesce(" + back(parent, value) + ", " + value + ")";
+      if (const Referred& parent = work.translators[i]; !parent.empty()) {
+        value = "coalesce(" + back(parent.table, value) + ", " + value + ")";
       }
     }
     same += (i == 0 ? "o." : " AND o.") + QuoteIdentifier(work.key[i]) + " IS +" + value;
+    if (work.from->Column(work.key[i]) == nullptr) continue;
+    same += " AND o." + QuoteIdentifier(work.key[i]) + " COLLATE BINARY IS " + value;
   }
   return "EXISTS (SELECT 1 FROM " + work.Old() + " o WHERE " + same + ")";
 }
@@ -1241,8 +1269,9 @@ void Mover::CountRows(const TableWork& work) {
     } else {  // seeds whose key no old row has (any more, or yet)
       std::string same;
       for (std::size_t i = 0; i < work.new_key.size(); ++i) {
-        same += (i == 0 ? "" : " AND ") + work.Translated(i, "o." + QuoteIdentifier(work.key[i])) +
-                " IS s." + QuoteIdentifier(work.new_key[i]);
+        same += (i == 0 ? "" : " AND ") +
+                work.translators[i].Translate("o." + QuoteIdentifier(work.key[i])) + " IS s." +
+                QuoteIdentifier(work.new_key[i]);
       }
       const std::string row = "SELECT count(*) FROM " + table +
                               " s WHERE NOT EXISTS (SELECT 1 FROM " + work.Old() + " o WHERE " +

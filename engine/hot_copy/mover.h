@@ -118,6 +118,8 @@ class Mover {
   void EnsureKeys(const TableWork& work, const std::string& rows);
   void EnsureReferred(const TableWork& work, const std::string& rows);
   void MatchSeeds(const TableWork& work, const std::string& rows);
+  std::int64_t Put(const TableWork& work, const std::string& insert);
+  void RequireKeys(const TableWork& work, const std::string& rows);
   void InsertDirty(const TableWork& work);
   void ReplayWithTriggers(const TableWork& work, const std::string& inside);
   void UpdateDirty(const TableWork& work, const std::string& update);

@@ -10,10 +10,12 @@
 
 namespace understudy::hot_copy {
 namespace {
+using catalog::SqliteAffinity;
 using catalog::SqliteColumn;
 using catalog::SqliteColumnSource;
 using catalog::SqliteDiff;
 using catalog::SqliteForeignKey;
+using catalog::SqliteIndex;
 using catalog::SqliteSchema;
 using catalog::SqliteTable;
 using catalog::SqliteTablePair;
@@ -29,10 +31,6 @@ bool Same(std::string_view a, std::string_view b) {
   });
 }
 
-bool Holds(const std::vector<std::string>& names, std::string_view name) {
-  return std::ranges::any_of(names, [&](const std::string& n) { return Same(n, name); });
-}
-
 std::string Joined(const std::vector<std::string>& parts, const std::string& between) {
   std::string all;
   for (const std::string& part : parts) all += (all.empty() ? "" : between) + part;
@@ -43,6 +41,77 @@ std::string List(const std::vector<std::string>& names, const std::string& prefi
   std::vector<std::string> quoted;
   for (const std::string& name : names) quoted.push_back(prefix + QuoteIdentifier(name));
   return Joined(quoted, ", ");
+}
+
+bool IsNumber(SqliteAffinity affinity) {
+  return affinity != SqliteAffinity::kBlob && affinity != SqliteAffinity::kText;
+}
+
+// Of a column, or of the rowid under whatever name.
+SqliteAffinity AffinityOf(const SqliteTable& table, const std::string& name) {
+  const SqliteColumn* column = table.Column(name);
+  if (column == nullptr) return SqliteAffinity::kInteger;
+  if (table.strict && Same(column->type, "ANY")) return SqliteAffinity::kBlob;
+  return column->affinity;
+}
+
+std::string TypeOf(SqliteAffinity affinity) {
+  switch (affinity) {
+    case SqliteAffinity::kText:
+      return "TEXT";
+    case SqliteAffinity::kReal:
+      return "REAL";
+    case SqliteAffinity::kBlob:
+      return "";
+    default:
+      return "NUMERIC";
+  }
+}
+
+// What a column of this type makes of `value`.
+std::string As(const std::string& type, const std::string& value) {
+  if (type.empty()) return value;
+  const std::string cast = "CAST(" + value + " AS " + type + ")";
+  if (type == "TEXT") {
+    return "(CASE WHEN typeof(" + value + ") IN ('integer', 'real') THEN " + cast + " ELSE " +
+           value + " END)";
+  }
+  // The comparison makes a number of a text that is one, and of no other.
+  return "(CASE WHEN " + cast + " = +" + value + " THEN " + cast + " ELSE " + value + " END)";
+}
+
+// That `is`, as a column of the one affinity holds it, was `was` in a column of the other, and
+// could have been no other value there; "" where that needs no asking.
+std::string TellsApart(SqliteAffinity from, SqliteAffinity to, const std::string& is,
+                       const std::string& was) {
+  const auto number = [](const std::string& value) {
+    return "typeof(" + value + ") IN ('integer', 'real')";
+  };
+  const auto back = [&](const std::string& when, const char* type) {
+    return "(CASE WHEN " + when + " THEN CAST(" + is + " AS " + type + ") ELSE " + is +
+           " END) COLLATE BINARY IS " + was;
+  };
+  if (to == SqliteAffinity::kBlob || from == to || (IsNumber(from) && IsNumber(to))) return "";
+  if (from == SqliteAffinity::kBlob) return "(" + number(is) + ") = (" + number(was) + ")";
+  return from == SqliteAffinity::kText ? back("typeof(" + was + ") = 'text'", "TEXT")
+                                       : back(number(was), "NUMERIC");
+}
+
+// Columns as the primary key compares them, whatever their own collations: so they are one row's.
+std::string KeyList(const SqliteTable& table, const std::vector<std::string>& columns,
+                    const std::string& prefix) {
+  std::vector<std::string> list;
+  for (const std::string& column : columns) {
+    std::string collation;
+    for (const SqliteIndex& index : table.indexes) {
+      if (index.origin != SqliteIndex::Origin::kPrimaryKey) continue;
+      for (const auto& part : index.parts) {
+        if (Same(part.column, column)) collation = " COLLATE " + QuoteIdentifier(part.collation);
+      }
+    }
+    list.push_back(prefix + QuoteIdentifier(column) + collation);
+  }
+  return Joined(list, ", ");
 }
 
 class Planner {
@@ -214,7 +283,7 @@ class Planner {
     // The rowid, where it is no column that has a source of its own.
     if (work.assigned && !work.new_rowid.empty()) {
       work.columns.push_back(QuoteIdentifier(work.new_rowid));
-      work.expressions.push_back(Translate(work.to->name, true, work.OldId("o")));
+      work.expressions.push_back(Own(work).Translate(work.OldId("o")));
     } else if (work.new_key.size() == 1 && Same(work.new_key[0], work.new_rowid) &&
                (new_alias.empty() || work.pair->Source(new_alias)->kind == Kind::kAssigned)) {
       work.columns.push_back(QuoteIdentifier(work.new_rowid));
@@ -229,8 +298,14 @@ class Planner {
           converted =
               work.from->Column(source.from)->affinity != work.to->Column(source.column)->affinity;
           if (const TableWork* parent = TranslatorOf(work, source.column)) {
-            if (parent->assigned) work.refers.emplace_back(parent->to->name, source.from);
-            expression = Translate(parent->to->name, parent->assigned, expression);
+            const Referred referred = Refer(work, source.from, *parent);
+            if (parent->assigned) {
+              work.refers.emplace_back(referred.table, referred.OldKey(expression));
+            }
+            expression = referred.Translate(expression);
+            // The mapping holds whole numbers.
+            converted =
+                converted || AffinityOf(*work.to, source.column) != SqliteAffinity::kInteger;
           }
           break;
         }
@@ -254,15 +329,46 @@ class Planner {
       Object(work.to->name, "nothing of the old table goes into the new one");
     }
     for (std::size_t i = 0; i < work.key.size(); ++i) {
-      std::string by;
+      Referred by;
       if (!work.assigned) {
         if (const TableWork* parent = TranslatorOf(work, work.new_key[i])) {
-          by = parent->to->name;
-          if (parent->assigned) work.assigned_tables.push_back(by);
+          by = parent == &work ? Own(work) : Refer(work, work.key[i], *parent);
+          if (!by.loose.empty()) {
+            Object(work.to->name, "its key column " + DisplayIdentifier(work.key[i]) +
+                                      " refers to keys that are assigned anew and are compared by "
+                                      "another collation than BINARY");
+          }
         }
+        const bool converts = !TellsApart(AffinityOf(*work.from, work.key[i]),
+                                          AffinityOf(*work.to, work.new_key[i]), "n", "o")
+                                   .empty();
+        if (converts && work.mapped) {
+          Object(work.to->name,
+                 "its key changes its type, and the schema gives it rows that may have the same");
+        }
+        work.key_converts = work.key_converts || (converts && by.empty());
       }
       work.translators.push_back(by);
     }
+  }
+
+  static Referred Own(const TableWork& work) {
+    return {.table = work.to->name, .assigned = work.assigned};
+  }
+
+  static Referred Refer(const TableWork& work, const std::string& column, const TableWork& parent) {
+    Referred referred = Own(parent);
+    if (parent.key.size() > 1) return referred;
+    const std::string& key = parent.key[0];
+    const SqliteAffinity affinity = AffinityOf(*parent.from, key);
+    if (affinity != AffinityOf(*work.from, column)) referred.type = TypeOf(affinity);
+    for (const SqliteIndex& index : parent.from->indexes) {
+      if (!index.unique || index.partial || index.parts.size() != 1) continue;
+      if (!Same(index.parts[0].column, key) || Same(index.parts[0].collation, "BINARY")) continue;
+      referred.loose = parent.Old();
+      referred.column = key;
+    }
+    return referred;
   }
 
   static std::vector<std::string> OldColumns(const TableWork& work) {
@@ -280,10 +386,19 @@ class Planner {
 
 }  // namespace
 
-std::string Translate(const std::string& parent, bool assigned, const std::string& value) {
+std::string Referred::OldKey(const std::string& value) const {
+  const std::string as = As(type, value);
+  if (loose.empty()) return as;
+  // As the parent has it; where it has none, the value stands for itself.
+  return "coalesce((SELECT p." + QuoteIdentifier(column) + " FROM " + loose + " p WHERE p." +
+         QuoteIdentifier(column) + " = +" + value + "), " + as + ")";
+}
+
+std::string Referred::Translate(const std::string& value) const {
+  if (table.empty()) return value;
   const std::string found =
-      "(SELECT m.new_id FROM main._id_mapping m WHERE m.table_name = " + QuoteLiteral(parent) +
-      " AND m.old_id = +" + value + ")";
+      "(SELECT m.new_id FROM main._id_mapping m WHERE m.table_name = " + QuoteLiteral(table) +
+      " AND m.old_id = +" + OldKey(value) + ")";
   return assigned ? found : "coalesce(" + found + ", " + value + ")";
 }
 
@@ -310,21 +425,52 @@ std::string TableWork::OldId(const std::string& row) const {
 
 std::string TableWork::OldIsDirty() const {
   if (by_integer()) return "o." + QuoteIdentifier(key[0]) + " IN (SELECT k0 FROM " + Dirty() + ")";
-  std::string same;
+  std::string same;  // the very value, whatever the column's collation takes for the same
   for (std::size_t i = 0; i < key.size(); ++i) {
-    same += (i == 0 ? "x." : " AND x.") + QuoteIdentifier(key[i]) + " IS d.k" + std::to_string(i);
+    const std::string column = "x." + QuoteIdentifier(key[i]);
+    const std::string is = " IS d.k" + std::to_string(i);
+    same += (i == 0 ? "" : " AND ") + column + is + " AND " + column + " COLLATE BINARY" + is;
   }
   const std::string rows = " FROM " + Dirty() + " d CROSS JOIN " + Old() + " x ON " + same + ")";
   if (cursor.size() == 1) {
-    return "o." + QuoteIdentifier(cursor[0]) + " IN (SELECT x." + QuoteIdentifier(cursor[0]) + rows;
+    return "o." + KeyList(*from, cursor, "") + " IN (SELECT x." + QuoteIdentifier(cursor[0]) + rows;
   }
-  return "(" + List(cursor, "o.") + ") IN (SELECT " + List(cursor, "x.") + rows;
+  return "(" + KeyList(*from, cursor, "o.") + ") IN (SELECT " + List(cursor, "x.") + rows;
 }
 
-std::string TableWork::Translated(std::size_t place, const std::string& value) const {
-  const std::string& parent = translators[place];
-  if (parent.empty()) return value;
-  return Translate(parent, Holds(assigned_tables, parent), value);
+std::string TableWork::HasKey(const std::string& row,
+                              const std::vector<std::string>& values) const {
+  std::string same;
+  for (std::size_t i = 0; i < new_key.size(); ++i) {
+    const std::string column = row + "." + QuoteIdentifier(new_key[i]);
+    // The first is what an index finds; the rest tells the row from its like.
+    same += (i == 0 ? "" : " AND ") + column + " IS " + translators[i].Translate(values[i]);
+    if (!translators[i].empty() || Same(new_key[i], new_rowid)) continue;
+    same += " AND " + column + " COLLATE BINARY IS " + values[i];
+  }
+  return same + (key_converts ? " AND " + TellApart(row, values) : "");
+}
+
+std::string TableWork::KeyIsLost() const {
+  std::vector<std::string> values;
+  for (const std::string& column : key) values.push_back("o." + QuoteIdentifier(column));
+  return "NOT (" + TellApart("", values) + ")";
+}
+
+// `row`: of the new table; "" = what its key columns would make of the values.
+std::string TableWork::TellApart(const std::string& row,
+                                 const std::vector<std::string>& values) const {
+  std::string all;
+  for (std::size_t i = 0; i < new_key.size(); ++i) {
+    if (!translators[i].empty()) continue;
+    const SqliteAffinity was = AffinityOf(*from, key[i]);
+    const SqliteAffinity is = AffinityOf(*to, new_key[i]);
+    const std::string one = TellsApart(
+        was, is, row.empty() ? As(TypeOf(is), values[i]) : row + "." + QuoteIdentifier(new_key[i]),
+        values[i]);
+    if (!one.empty()) all += (all.empty() ? "" : " AND ") + one;
+  }
+  return all.empty() ? "1" : all;
 }
 
 std::string TableWork::NewIsDirty() const {
@@ -334,7 +480,10 @@ std::string TableWork::NewIsDirty() const {
            " d CROSS JOIN main._id_mapping m ON m.table_name = " + Literal() +
            " AND m.old_id = d.id)";
   }
-  if (new_key.size() == 1 && Same(new_key[0], new_rowid)) {
+  if (new_key.size() == 1 && Same(new_key[0], new_rowid) && (mapped || translators[0].empty())) {
+    if (key_converts) {
+      return rowid + " IN (SELECT k0 FROM " + Dirty() + " d WHERE " + TellApart("", {"d.k0"}) + ")";
+    }
     if (!mapped) return rowid + " IN (SELECT k0 FROM " + Dirty() + ")";
     // A key that was never mapped is not ours to delete when a seed, or a row that gave way to one,
     // lives there.
@@ -347,27 +496,37 @@ std::string TableWork::NewIsDirty() const {
            "s WHERE s.table_name = " +
            Literal() + " AND s.id = d.k0)))";
   }
-  std::string same;
-  for (std::size_t i = 0; i < key.size(); ++i) {
-    same += (i == 0 ? "u." : " AND u.") + QuoteIdentifier(new_key[i]) + " IS " +
-            Translated(i, "d.k" + std::to_string(i));
+  std::vector<std::string> values;
+  for (std::size_t i = 0; i < key.size(); ++i) values.push_back("+d.k" + std::to_string(i));
+  std::string same = HasKey("u", values);
+  if (seeded && !key_converts) {
+    // A row of the schema's gives way to one whose key the new table takes for the same.
+    std::string alike;
+    std::string kept;
+    for (std::size_t i = 0; i < key.size(); ++i) {
+      const std::string is = "u." + QuoteIdentifier(new_key[i]);
+      const std::string was = "x." + QuoteIdentifier(key[i]);
+      alike += (i == 0 ? "" : " AND ") + is + " IS " + translators[i].Translate(values[i]);
+      kept +=
+          (i == 0 ? "" : " AND ") + was + " IS " + is + " AND " + was + " COLLATE BINARY IS " + is;
+    }
+    same = alike + " AND ((" + same + ") OR NOT EXISTS (SELECT 1 FROM " + Old() + " x WHERE " +
+           kept + "))";
   }
   const std::string rows = " FROM " + Dirty() + " d CROSS JOIN " + New() + " u ON " + same + ")";
   if (!rowid.empty()) return rowid + " IN (SELECT u." + rowid + rows;
   const std::vector<std::string> primary = to->PrimaryKey();
-  return "(" + List(primary, "") + ") IN (SELECT " + List(primary, "u.") + rows;
+  return "(" + KeyList(*to, primary, "") + ") IN (SELECT " + List(primary, "u.") + rows;
 }
 
 std::string TableWork::IsImage() const {
   if (assigned) {
-    return "n." + QuoteIdentifier(new_rowid) + " = " + Translate(to->name, true, OldId("o"));
+    return "n." + QuoteIdentifier(new_rowid) + " = " +
+           Referred{.table = to->name, .assigned = true}.Translate(OldId("o"));
   }
-  std::string same;
-  for (std::size_t i = 0; i < key.size(); ++i) {
-    same += (i == 0 ? "n." : " AND n.") + QuoteIdentifier(new_key[i]) + " IS " +
-            Translated(i, "o." + QuoteIdentifier(key[i]));
-  }
-  return same;
+  std::vector<std::string> values;
+  for (const std::string& column : key) values.push_back("o." + QuoteIdentifier(column));
+  return HasKey("n", values);
 }
 
 std::string TableWork::Matches() const {

@@ -9,6 +9,21 @@
 
 namespace understudy::hot_copy {
 
+// The mapped table whose keys an old column holds.
+struct Referred {
+  std::string table;  // new name, as in _id_mapping; "" = none
+  bool assigned = false;
+  // How a value is compared with the keys: by the affinity and the collation of the parent's key,
+  // as a foreign key does it. Where the column has the same, as it is.
+  std::string type;    // "" = as it is
+  std::string loose;   // the parent's key, where its collation is not BINARY: its table,
+  std::string column;  // and the column
+
+  bool empty() const { return table.empty(); }
+  std::string OldKey(const std::string& value) const;     // as it stands in _id_mapping
+  std::string Translate(const std::string& value) const;  // the new key
+};
+
 // How the rows of one table go from the old file (attached as `old`) to the new one (`main`), as
 // SQL. A row is known by its old key; `o` is a row of the old table, `n` one of the new.
 //
@@ -40,8 +55,11 @@ struct TableWork {
     bool converted = false;
   };
   std::vector<Compared> compared;
-  // Assigned parents that rows of this table refer to: parent's new table, old column.
+  // Assigned parents that rows of this table refer to: parent's new table, its old key over `o`.
   std::vector<std::pair<std::string, std::string>> refers;
+  // The old key goes into a column of another affinity, which may hold one value for several of
+  // its ('1' and '01' as INTEGER): a row whose key would not tell that it was this one is refused.
+  bool key_converts = false;
 
   std::string Old() const;      // old."name"
   std::string New() const;      // main."name"
@@ -62,11 +80,15 @@ struct TableWork {
   // For people: the key of `o`.
   std::string ShownKey() const;
 
-  // The new key value that stands for the old one in `value`, for the n-th key column.
-  std::vector<std::string>
-      translators;  // beside `key`: new table whose mapping translates; "" none
-  std::string Translated(std::size_t place, const std::string& value) const;
-  std::vector<std::string> assigned_tables;  // all of them, for Translate
+  // Beside `key`: whose keys the columns hold.
+  std::vector<Referred> translators;
+  // `row` (of the new table) has the key that `values`, one for each column of the old key, became.
+  std::string HasKey(const std::string& row, const std::vector<std::string>& values) const;
+  // `key_converts` alone: `o` has a key that is another one as the new table holds it.
+  std::string KeyIsLost() const;
+
+ private:
+  std::string TellApart(const std::string& row, const std::vector<std::string>& values) const;
 };
 
 // Decides identity and projection for every pair of `diff`; objections go to diff.unsupported.
@@ -75,8 +97,5 @@ std::vector<TableWork> PlanTables(const catalog::SqliteSchema& old_schema,
                                   const catalog::SqliteSchema& new_schema,
                                   catalog::SqliteDiff& diff,
                                   const std::map<std::string, std::int64_t>& seeds);
-
-// SQL for `value` (an old key of the mapped table `parent`) as a new one.
-std::string Translate(const std::string& parent, bool assigned, const std::string& value);
 
 }  // namespace understudy::hot_copy

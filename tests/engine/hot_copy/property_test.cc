@@ -13,7 +13,22 @@ namespace understudy::hot_copy {
 namespace {
 
 // kOther, kOtherInteger: the new table's key is another column than the old one's, which goes.
-enum class Key { kInteger, kAuto, kText, kTextAssigned, kPair, kBare, kOther, kOtherInteger, kEnd };
+// kLooser, kNumber: the new key takes values for the same that the old one tells apart ('k1' and
+// 'K1', '1' and '01'); kStricter: the other way round.
+enum class Key {
+  kInteger,
+  kAuto,
+  kText,
+  kTextAssigned,
+  kPair,
+  kBare,
+  kOther,
+  kOtherInteger,
+  kLooser,
+  kNumber,
+  kStricter,
+  kEnd
+};
 
 struct Table {
   Key key = Key::kInteger;
@@ -100,7 +115,10 @@ std::string OldSql(const Case& c) {
                                 "a INT, b TEXT COLLATE NOCASE",
                                 "x",
                                 "id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE",
-                                "id INTEGER PRIMARY KEY, num INTEGER NOT NULL UNIQUE"};
+                                "id INTEGER PRIMARY KEY, num INTEGER NOT NULL UNIQUE",
+                                "code TEXT NOT NULL PRIMARY KEY",
+                                "code TEXT NOT NULL PRIMARY KEY",
+                                "code TEXT COLLATE NOCASE NOT NULL PRIMARY KEY"};
     sql += "CREATE TABLE " + Old(i) + "(" + keys[static_cast<int>(t.key)] + ", c0 TEXT" +
            (t.unique ? " COLLATE NOCASE UNIQUE" : "") + ", c1 TEXT, c2 BLOB";
     if (t.parent >= 0) {
@@ -121,11 +139,17 @@ std::string NewSql(const Case& c) {
   std::string sql;
   for (int i = 0; i < static_cast<int>(c.tables.size()); ++i) {
     const Table& t = c.tables[static_cast<std::size_t>(i)];
-    const std::string keys[] = {
-        "id INTEGER PRIMARY KEY",         "id INTEGER PRIMARY KEY AUTOINCREMENT",
-        "code TEXT PRIMARY KEY",          "id INTEGER PRIMARY KEY, code TEXT UNIQUE",
-        "a INT, b TEXT COLLATE NOCASE",   "x",
-        "code TEXT NOT NULL PRIMARY KEY", "num INTEGER PRIMARY KEY"};
+    const std::string keys[] = {"id INTEGER PRIMARY KEY",
+                                "id INTEGER PRIMARY KEY AUTOINCREMENT",
+                                "code TEXT PRIMARY KEY",
+                                "id INTEGER PRIMARY KEY, code TEXT UNIQUE",
+                                "a INT, b TEXT COLLATE NOCASE",
+                                "x",
+                                "code TEXT NOT NULL PRIMARY KEY",
+                                "num INTEGER PRIMARY KEY",
+                                "code TEXT COLLATE NOCASE NOT NULL PRIMARY KEY",
+                                "code INTEGER PRIMARY KEY",
+                                "code TEXT NOT NULL PRIMARY KEY"};
     sql += "CREATE TABLE " + New(c, i) + "(" +
            (t.renamed ? " -- @renamed-from " + Old(i) + "\n" : "") + keys[static_cast<int>(t.key)] +
            ",\n";
@@ -164,6 +188,7 @@ std::string Apply(const Case& c, const Write& w) {
   std::string values;
   std::string where;
   std::string key_change;
+  std::string ghost;  // comes and goes, and is for the new table another row's like
   switch (t.key) {
     case Key::kInteger:
     case Key::kAuto:
@@ -185,6 +210,23 @@ std::string Apply(const Case& c, const Write& w) {
       where = "b = 'k" + n + "'";
       key_change = "b = 'K" + other + "', a = " + std::to_string(w.b % 3);
       break;
+    case Key::kLooser:
+    case Key::kNumber:
+    case Key::kStricter: {
+      const std::string prefix = t.key == Key::kNumber                     ? ""
+                                 : t.key == Key::kStricter && w.b % 2 == 0 ? "K"
+                                                                           : "k";
+      columns = "code";
+      values = "'" + prefix + n + "'";
+      where = "code = '" + prefix + n + "'";
+      key_change = "code = '" + prefix + other + "'";
+      if (t.key != Key::kStricter && w.b % 3 == 0) {
+        const std::string like = (t.key == Key::kNumber ? "'0" : "'K") + n + "'";
+        ghost = "BEGIN IMMEDIATE; INSERT INTO " + table + "(code) VALUES (" + like +
+                "); DELETE FROM " + table + " WHERE code = " + like + "; COMMIT; ";
+      }
+      break;
+    }
     case Key::kOther:
     case Key::kOtherInteger: {
       const bool text = t.key == Key::kOther;
@@ -215,22 +257,23 @@ std::string Apply(const Case& c, const Write& w) {
   }
   switch (w.kind) {
     case 0:
-      return "INSERT INTO " + table + "(" + columns + ") VALUES (" + values + ")";
+      return ghost + "INSERT INTO " + table + "(" + columns + ") VALUES (" + values + ")";
     case 1:
-      return "INSERT OR REPLACE INTO " + table + "(" + columns + ") VALUES (" + values + ")";
+      return ghost + "INSERT OR REPLACE INTO " + table + "(" + columns + ") VALUES (" + values +
+             ")";
     case 2:
-      return "UPDATE " + table + " SET c1 = '" + other + "' WHERE " + where;
+      return ghost + "UPDATE " + table + " SET c1 = '" + other + "' WHERE " + where;
     case 3:
-      return "UPDATE OR REPLACE " + table + " SET c0 = 'u" + other + "' WHERE " + where;
+      return ghost + "UPDATE OR REPLACE " + table + " SET c0 = 'u" + other + "' WHERE " + where;
     case 4:
-      return "UPDATE OR REPLACE " + table + " SET " + key_change + " WHERE " + where;
+      return ghost + "UPDATE OR REPLACE " + table + " SET " + key_change + " WHERE " + where;
     case 5:
-      return "DELETE FROM " + table + " WHERE " + where;
+      return ghost + "DELETE FROM " + table + " WHERE " + where;
     case 6:
-      return "INSERT INTO " + table + "(" + columns + ") VALUES (" + values +
+      return ghost + "INSERT INTO " + table + "(" + columns + ") VALUES (" + values +
              ") ON CONFLICT DO UPDATE SET c1 = c1 || '+'";
     default:
-      return "DELETE FROM " + table + " WHERE c0 = 'u" + other + "'";
+      return ghost + "DELETE FROM " + table + " WHERE c0 = 'u" + other + "'";
   }
 }
 
@@ -239,6 +282,7 @@ void Do(db::Session& session, const std::string& sql) {
   try {
     session.Execute(sql);
   } catch (const Error& error) {
+    session.Rollback();
     if (error.kind() != ErrorKind::kConstraint && error.kind() != ErrorKind::kConflict) throw;
   }
 }
@@ -246,8 +290,10 @@ void Do(db::Session& session, const std::string& sql) {
 // The rows of one table as they must be: old names and references by the parent's own key.
 std::string Oracle(const Case& c, int i, bool old) {
   const Table& t = c.tables[static_cast<std::size_t>(i)];
-  const std::string keys[] = {"t.id",     "t.id", "t.code", "t.code",
-                              "t.a, t.b", "t.x",  "t.code", "t.num"};
+  const std::string keys[] = {
+      "t.id",  "t.id",   "t.code", "t.code", "t.a, t.b",
+      "t.x",   "t.code", "t.num",  "t.code", old ? "CAST(t.code AS INTEGER)" : "t.code",
+      "t.code"};
   // Beside seeds a row may have got another key: it is known by the rest of it.
   std::string sql = "SELECT " + (t.seeded ? "0" : keys[static_cast<int>(t.key)]) + ", t.c0, ";
   sql += old ? std::string(t.converted ? "CASE WHEN t.c1 NOT GLOB '*[^0-9]*' AND t.c1 <> '' THEN "
