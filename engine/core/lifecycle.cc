@@ -170,7 +170,11 @@ Lifecycle::~Lifecycle() = default;
 Plan Lifecycle::MakePlan() {
   context_.set_phase("plan");
   Plan plan = migration_->MakePlan();
-  if (plan.next.empty()) plan.next = plan.can_run() ? NextVerb(Load().state, capabilities_) : "";
+  if (!plan.next.empty() || !plan.can_run()) return plan;
+  const State state = Load().state;
+  if (state != State::kNone || migration_->NothingToDo().empty()) {
+    plan.next = NextVerb(state, capabilities_);
+  }
   return plan;
 }
 

@@ -107,6 +107,7 @@ TEST(Plan, RefusesNamesLikeTheEnginesOwn) {
 TEST(Plan, SaysThatThereIsNothingToDo) {
   Folder folder(kThings, std::string(kThings) + " -- the same\n;");
   EXPECT_THAT(Lines(folder.Plan()), HasSubstr("has this schema already"));
+  EXPECT_EQ(folder.Plan().next, "");
   const core::PhaseOutcome outcome = folder.Run(Phase::kPrepare);
   EXPECT_EQ(outcome.kind, Kind::kNothing);
   EXPECT_FALSE(std::filesystem::exists(folder.new_file()));
