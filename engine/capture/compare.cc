@@ -138,7 +138,7 @@ std::string JoinAnd(const std::vector<std::string>& parts) {
 MirrorComparison CompareMirror(db::Session& session, const CapturedTable& table) {
   if (Sabotaged("capture-compares-nothing")) return {};
   const TableSql sql = TableSql::Read(session, table);
-  session.Execute("SET LOCAL row_security = off; SET LOCAL jit = off");
+  session.Execute("SET LOCAL row_security = off");
   MirrorComparison comparison;
   comparison.not_compared = table.mapping.not_compared;
   for (const ColumnSource& source : table.mapping.columns) {
@@ -271,7 +271,7 @@ namespace {
 
 Orphans Count(db::Session& session, const Reference& reference, const ReferenceSql& sql,
               const std::string& from, const std::string& also) {
-  session.Execute("SET LOCAL row_security = off; SET LOCAL jit = off");
+  session.Execute("SET LOCAL row_security = off");
   const std::string body = " FROM " + from + " AS f WHERE " + sql.refers +
                            " AND NOT EXISTS (SELECT 1 FROM " + sql.to_text + " AS t WHERE " +
                            sql.matches + ")" + also;

@@ -11,7 +11,7 @@ namespace {
 using db::QuoteIdentifier;
 using db::Row;
 
-constexpr const char* kSettings = "SET LOCAL row_security = off; SET LOCAL jit = off";
+constexpr const char* kSettings = "SET LOCAL row_security = off";
 
 // One after the other, each once.
 void AddColumns(const std::vector<std::string>& columns, std::vector<std::string>& all) {

@@ -11,7 +11,7 @@ namespace {
 using db::Row;
 
 constexpr const char* kSettings =
-    "SET LOCAL row_security = off; SET LOCAL jit = off; SET LOCAL work_mem = '32MB';";
+    "SET LOCAL row_security = off; SET LOCAL work_mem = '32MB';";
 
 // What Replay() does in steps, without the numbers that it needs to find refused rows.
 std::string Prepared(const TableSql& sql, const std::string& suffix) {

@@ -34,7 +34,7 @@ class Replayer {
   ReplayResult Run() {
     // Row security would hide rows from us: rather an error. The rest is for the plans of batches.
     session_.Execute(
-        "SET LOCAL row_security = off; SET LOCAL jit = off; SET LOCAL work_mem = '32MB'");
+        "SET LOCAL row_security = off; SET LOCAL work_mem = '32MB'");
     MakeBatchTable();
     std::optional<std::int64_t> entries = options_.entries;
     for (;;) {
@@ -238,7 +238,7 @@ ReplayResult Replay(db::Session& session, const CapturedTable& table,
 
 std::int64_t Recopy(db::Session& session, const CapturedTable& table) {
   const TableSql sql = TableSql::Read(session, table);
-  session.Execute("SET LOCAL row_security = off; SET LOCAL jit = off");
+  session.Execute("SET LOCAL row_security = off");
   session.Execute("DELETE FROM ONLY " + sql.log.Quoted());
   // TRUNCATE is for tables that no foreign key references.
   const bool referenced =

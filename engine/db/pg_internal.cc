@@ -92,6 +92,7 @@ std::string SetupSql(const SessionOptions& options) {
     set("statement_timeout", std::to_string(options.statement_timeout.count()));
     set("lock_timeout", std::to_string(options.lock_timeout.count()));
     set("idle_in_transaction_session_timeout", "0");
+    set("jit", "off");  // half a second of compiling for a query of the catalog
   } else {
     if (options.statement_timeout.count() > 0) {
       set("statement_timeout", std::to_string(options.statement_timeout.count()));

@@ -339,7 +339,7 @@ TableSwap::ReadyDrain TableSwap::MakeReady(db::Session& session, const Known& kn
   }
   if (!expressions.empty()) {
     db::Transaction transaction(session);
-    session.Execute("SET LOCAL row_security = off; SET LOCAL jit = off; PREPARE " +
+    session.Execute("SET LOCAL row_security = off; PREPARE " +
                     std::string(kMayOrphan) + " AS SELECT unnest(ARRAY[" + expressions +
                     "]::boolean[])");
     transaction.Commit();
