@@ -58,6 +58,7 @@ class Exchange {
   // Foreign keys by which `out` references tables outside: gone behind the exchange; to be kept for
   // the way back.
   const std::vector<Dependent>& dropped_keys() const { return outbound_; }
+  const std::vector<Movable>& out() const { return request_.out; }
   // Tables outside of the set that are locked with it.
   std::vector<db::TableName> Partners() const;
 

@@ -102,6 +102,10 @@ class TableSwap final : public core::Migration {
   std::string CaptureOwner() const;  // of this migration's logs and triggers
   SessionPtr Connect(std::chrono::milliseconds lock_timeout) const;
   SessionPtr Connect() const { return Connect(lock_timeout_); }
+  // Within `limit`, all that production uses. A timeout is Error(kConflict), which names who holds
+  // a table.
+  void LockOutgoing(db::Session& session, const Exchange& exchange,
+                    std::chrono::milliseconds limit) const;
   Known Read(core::Journal& journal) const;
   Known ReadOrNothing(db::Session& session) const;  // without a journal: nothing known
   ShadowRequest Request() const;
@@ -263,8 +267,6 @@ class LockBudget {
 
 // What comes in: hurts nobody, and autovacuum gives way to it.
 void LockIncoming(db::Session& session, const Exchange& exchange);
-// Within `limit`, all that production uses. A timeout is Error(kConflict).
-void LockOutgoing(db::Session& session, const Exchange& exchange, std::chrono::milliseconds limit);
 // What production may feel. While we wait for locks, less than the server's deadlock_timeout: a
 // client whom we hold up there would be the one that the server ends. From the first lock to the
 // commit twice limits.lock_timeout_ms, and less than deadlock_timeout unless the file names it.

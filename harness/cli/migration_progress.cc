@@ -44,26 +44,32 @@ std::optional<double> Number(const Json& data, const char* key) {
   return it->get<double>();
 }
 
-// "12.3k of 40.0k rows, 1.2 MB of 4.0 MB, 3.1k rows/s, 9.0 s left, 12 writes pending"
-std::string DescribeProgress(const Json& data, double elapsed_ms) {
+// "12.3k of 40.0k rows, 1.2 MB of 4.0 MB, 3.1k rows/s, 9.0 s left, 12 writes pending"; "" when
+// there is nothing to say. `first`: what was told `elapsed_ms` ago; what a phase does before its
+// first row is no part of the rate.
+std::string DescribeProgress(const Json& data, const Json& first, double elapsed_ms) {
+  std::string text;
+  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
   const double rows = Number(data, "rows_done").value_or(0);
   const auto rows_total = Number(data, "rows_total");
   const double bytes = Number(data, "bytes_done").value_or(0);
   const auto bytes_total = Number(data, "bytes_total");
-  std::string text = Rows(rows) + (rows_total ? " of " + Rows(*rows_total) : "") + " rows";
-  if (bytes > 0) {
-    text += ", " + Bytes(bytes) + (bytes_total ? " of " + Bytes(*bytes_total) : "");
+  if (rows > 0 || rows_total) {
+    add(Rows(rows) + (rows_total ? " of " + Rows(*rows_total) : "") + " rows");
   }
-  if (elapsed_ms > 500 && rows > 0) {
-    text += fmt::format(", {} rows/s", Rows(1000 * rows / elapsed_ms));
-    const double share = bytes_total && *bytes_total > 0 && bytes > 0 ? bytes / *bytes_total
-                         : rows_total && *rows_total > 0              ? rows / *rows_total
-                                                                      : 0;
-    if (share > 0 && share < 1) text += ", " + Duration(elapsed_ms * (1 - share) / share) + " left";
+  if (bytes > 0) add(Bytes(bytes) + (bytes_total ? " of " + Bytes(*bytes_total) : ""));
+  const double more_rows = rows - Number(first, "rows_done").value_or(0);
+  if (elapsed_ms > 500 && more_rows > 0) {
+    add(fmt::format("{} rows/s", Rows(1000 * more_rows / elapsed_ms)));
+    const bool by_bytes = bytes_total && bytes > 0;
+    const double more = by_bytes ? bytes - Number(first, "bytes_done").value_or(0) : more_rows;
+    const double left = by_bytes ? *bytes_total - bytes : rows_total.value_or(rows) - rows;
+    if (left > 0 && more > 0) add(Duration(elapsed_ms * left / more) + " left");
   }
   const double pending = Number(data, "pending_writes").value_or(0);
-  if (pending > 0) text += fmt::format(", {} writes pending", Rows(pending));
-  const std::string what = data.value("what", "");
+  if (pending > 0) add(fmt::format("{} writes pending", Rows(pending)));
+  const std::string what = data.value("what", data.value("table", ""));
+  if (text.empty()) return what;
   return what.empty() ? text : what + ": " + text;
 }
 }  // namespace
@@ -98,10 +104,15 @@ void MigrationProgress::Line(const std::string& text) {
 }
 
 void MigrationProgress::Progress(const Json& data) {
+  if (first_.is_null()) {
+    first_ = data;
+    first_at_ = SteadyClock::now();
+  }
   const double since_last = MillisecondsSince(last_progress_);
   if (since_last < (live_ ? kLiveEveryMs : kPlainEveryMs)) return;
   last_progress_ = SteadyClock::now();
-  const std::string text = DescribeProgress(data, MillisecondsSince(phase_began_));
+  const std::string text = DescribeProgress(data, first_, MillisecondsSince(first_at_));
+  if (text.empty()) return;
   if (!live_) {
     Line("  " + text);
     return;
@@ -116,7 +127,8 @@ void MigrationProgress::OnEvent(const core::Event& event) {
   const Json& d = event.data;
   if (event.kind == "phase" && d.value("status", "") == "begin") {
     phase_ = d.value("phase", "");
-    phase_began_ = last_progress_ = SteadyClock::now();
+    last_progress_ = SteadyClock::now();
+    first_ = nullptr;
     Line(phase_ + "…");
   } else if (event.kind == "phase") {
     const std::string message = Redact(d.value("message", ""));

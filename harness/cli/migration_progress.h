@@ -27,7 +27,8 @@ class MigrationProgress : public core::Probe {
   bool live_;
   bool drawn_ = false;
   std::string phase_;
-  SteadyClock::time_point phase_began_;
+  Json first_;  // progress of this phase; null = none yet
+  SteadyClock::time_point first_at_;
   SteadyClock::time_point last_progress_;
 };
 

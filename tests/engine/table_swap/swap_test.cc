@@ -315,6 +315,14 @@ TEST_F(TableSwap, GivesItsLocksBackWhenAClientHoldsATable) {
   later.join();
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_LT(longest, 1200);
+  // Who it was is told at once.
+  EXPECT_THAT(
+      world_.logs,
+      Contains(AllOf(HasSubstr("held by pid " + std::to_string(holder->BackendPid()) + " ("),
+                     HasSubstr("idle in transaction"), HasSubstr(") on public.area"),
+                     HasSubstr("pg_terminate_backend"))));
+  EXPECT_THAT(world_.logs,
+              Not(Contains(HasSubstr("pid " + std::to_string(reader->BackendPid()) + " "))));
 }
 
 // hard-case 11: a row that the new side refuses.
