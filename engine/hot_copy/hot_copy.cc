@@ -1,5 +1,6 @@
 #include "engine/hot_copy/hot_copy.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,6 +31,8 @@ using db::Value;
 
 // Waiting costs nobody anything: SQLite has no queue that others would stand behind us in.
 constexpr std::chrono::milliseconds kDefaultLockTimeout{10000};
+// SQLITE_READONLY_ROLLBACK: a writer was killed, and a reader that may not write cannot go on.
+constexpr const char* kHotJournal = "776";
 constexpr const char* kApplication = "understudy-engine hot-copy";
 // The log is trimmed when it holds so much, or half of what it may; a few thousand entries at once
 // are some milliseconds in which other writers wait.
@@ -151,12 +154,19 @@ class HotCopy final : public core::Migration {
   }
 
   std::unique_ptr<db::Session> Old(bool read_only = false) const {
-    return db::Connect(
-        Source(), {.application_name = kApplication,
-                   .lock_timeout = spec_.limits.lock_timeout_ms
-                                       ? std::chrono::milliseconds(*spec_.limits.lock_timeout_ms)
-                                       : kDefaultLockTimeout,
-                   .read_only = read_only});
+    db::SessionOptions options{
+        .application_name = kApplication,
+        .lock_timeout = spec_.limits.lock_timeout_ms
+                            ? std::chrono::milliseconds(*spec_.limits.lock_timeout_ms)
+                            : kDefaultLockTimeout,
+        .read_only = read_only};
+    try {
+      return db::Connect(Source(), options);
+    } catch (const Error& error) {
+      if (!read_only || error.code() != kHotJournal) throw;
+    }
+    options.read_only = false;  // takes back what the killed writer left, as every reader does
+    return db::Connect(Source(), options);
   }
   std::unique_ptr<db::Session> New() const {
     return db::Connect(target_, {.application_name = kApplication});
@@ -226,6 +236,7 @@ class HotCopy final : public core::Migration {
   catalog::SqliteDiff diff_;
   Move move_;
   std::unique_ptr<Mover> mover_;
+  double told_hold_ms_ = 0;
   std::unique_ptr<db::Session> log_session_;  // to the old file; trims the log
 };
 
@@ -370,6 +381,14 @@ core::Plan HotCopy::MakePlan() {
         ", which has no index in the old table: every replay reads all of that table, and writers "
         "of a rollback-journal file wait so long; where it is large, make an index there first");
   }
+  if (const auto references = ReferencesWithoutIndex(evaluated_.schema); !references.empty()) {
+    std::string list;
+    for (const std::string& one : references) list += (list.empty() ? "" : ", ") + one;
+    plan.warnings.push_back(
+        "the new schema has no index for the columns of " + list +
+        ": where a parent's row is deleted, a replay reads all of the children, and writers wait "
+        "so long; where there are many, give them an index");
+  }
   CheckNewObjects(plan);
 
   const auto old = Old(true);
@@ -505,6 +524,13 @@ core::SyncProgress HotCopy::SyncStep(const core::Budget& budget) {
   SqliteCapture capture(*log_session_);
   RequireRecording(capture);
   const core::SyncProgress progress = TheMover().Step(budget, /*check=*/!context_.preparing());
+  if (const double held = TheMover().longest_hold_ms();
+      progress.caught_up && held > told_hold_ms_) {
+    told_hold_ms_ = held;
+    context_.Log("info", "the old file was held for at most " +
+                             std::to_string(static_cast<std::int64_t>(held)) +
+                             " ms at once: so long may a writer have waited");
+  }
   HoldLogWithinLimit();
   return progress;
 }
@@ -597,8 +623,11 @@ void HotCopy::KeepMapping(db::Session& session) const {
                        {"new_id", row[2].ToJson()}})
             << "\n";
       });
-  out.flush();
-  if (!out) throw Error(ErrorKind::kEnvironment, "cannot write " + file.string(), "ENOSPC");
+  out.close();
+  const int written = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool kept = out && written >= 0 && ::fsync(written) == 0;
+  if (written >= 0) ::close(written);
+  if (!kept) throw Error(ErrorKind::kEnvironment, "cannot write " + file.string(), "ENOSPC");
   context_.Log("info", "the mapping of keys is kept in " + file.string());
 }
 
@@ -609,11 +638,12 @@ void HotCopy::Cutover(const core::CutoverOptions& /*options*/) {
   if (NewStatus(*session) == "ready") return;
   Work();
   const auto old = Old();
+  // The one commit that counts, and everything written before it, reach the disk: in WAL mode the
+  // latter by the commit that sets that mode.
+  session->Execute("PRAGMA main.synchronous = FULL");
   if (old->Scalar("PRAGMA main.journal_mode").text == "wal") {
     session->Query("PRAGMA main.journal_mode = WAL");
   }
-  // The one commit that counts, and everything written before it, reach the disk.
-  session->Execute("PRAGMA main.synchronous = FULL");
   db::Transaction held(*old, db::Isolation::kDefault, false, /*immediate=*/true);
   context_.At("cutover.locked");
   SqliteCapture capture(*old);
@@ -960,6 +990,10 @@ core::StrategyStatus HotCopy::Status() {
       new_text += ", stage " + move.stage + ", replayed to " + std::to_string(move.last_replayed) +
                   ", drain " + (move.drain_completed ? "completed" : "not completed") + ", " +
                   session->Scalar("SELECT count(*) FROM main._id_mapping").text + " mapped keys";
+      if (move.longest_hold_ms) {
+        new_text +=
+            ", old file held for at most " + std::to_string(*move.longest_hold_ms) + " ms at once";
+      }
     }
     if (HasTable(*session, "_schema_identity")) {
       const db::Result identity = session->Query(

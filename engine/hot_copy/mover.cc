@@ -25,8 +25,9 @@ constexpr double kLongestReadMs = 50;
 constexpr double kWantedReadMs = 20;
 constexpr std::int64_t kMostRows = 1'000'000;
 // Keys that one unit replays while the copy goes on. A replay has its costs whatever it is of:
-// fewer would never keep up with the writers.
-constexpr std::int64_t kFewestTailKeys = 500;
+// fewer would never keep up with the writers. They are more where a whole table is read each time.
+constexpr std::int64_t kFewestTailKeys = 20;
+constexpr std::int64_t kFewestTailKeysWithoutIndex = 500;
 constexpr std::int64_t kMostTailKeys = 50000;
 // A unit that was planned too large by so much is given back.
 constexpr std::int64_t kTooManyBytes = 2;
@@ -75,8 +76,10 @@ Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hook
                                           .lock_timeout = std::chrono::seconds(5),
                                           .insistent = true});
   // A kill loses nothing; a machine that fails may leave a file that the check before the cutover,
-  // which reads all of it, refuses. The cutover itself is synced.
-  session_->Execute("PRAGMA main.synchronous = OFF");
+  // which reads all of it, refuses. The cutover itself is synced, and the whole file with it; but
+  // for one in WAL mode (a cutover failed), which a checkpoint has written to before.
+  const bool new_is_wal = session_->Scalar("PRAGMA main.journal_mode").text == "wal";
+  session_->Execute(std::string("PRAGMA main.synchronous = ") + (new_is_wal ? "NORMAL" : "OFF"));
   session_->Execute("PRAGMA temp_store = MEMORY");
   session_->Execute("PRAGMA main.cache_size = -65536");
   session_->Query("ATTACH ?1 AS old", {Value::Text(move_.old_file.string())});
@@ -90,6 +93,9 @@ Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hook
                       ")");
   }
   references_ = std::make_unique<TouchedReferences>(*session_, *move_.new_schema);
+  const bool indexed = std::ranges::all_of(move_.tables, &TableWork::key_is_indexed) &&
+                       ReferencesWithoutIndex(*move_.new_schema).empty();
+  fewest_tail_keys_ = indexed ? kFewestTailKeys : kFewestTailKeysWithoutIndex;
 }
 
 bool Mover::OldIsWal() { return session_->Scalar("PRAGMA old.journal_mode").text == "wal"; }
@@ -171,7 +177,7 @@ void Mover::Build(db::Session& session, const catalog::SqliteSchema& schema, db:
       created_utc TEXT NOT NULL);
     CREATE TABLE main._understudy_move(
       id INTEGER PRIMARY KEY CHECK (id = 0), stage TEXT NOT NULL, recording TEXT, old_hash TEXT,
-      old_version INT, drained_version INT);
+      old_version INT, drained_version INT, longest_hold_ms INT);
     INSERT INTO main._understudy_move(id, stage) VALUES (0, 'seeds');
     CREATE TABLE main._understudy_tables(
       table_name TEXT PRIMARY KEY, position TEXT NOT NULL, done INT NOT NULL, verified TEXT NOT NULL,
@@ -196,7 +202,12 @@ MoveState Mover::State(db::Session& session) {
                .AsInteger() > 0;
   };
   if (has("_understudy_move")) {
-    state.stage = session.Scalar("SELECT stage FROM main._understudy_move WHERE id = 0").text;
+    const db::Result move =
+        session.Query("SELECT stage, longest_hold_ms FROM main._understudy_move WHERE id = 0");
+    if (!move.rows.empty()) {
+      state.stage = move.rows[0][0].text;
+      if (!move.rows[0][1].is_null()) state.longest_hold_ms = move.rows[0][1].AsInteger();
+    }
   }
   if (has("_understudy_tables")) {
     const db::Result result = session.Query(
@@ -220,6 +231,10 @@ void Mover::Begin() {
   session_->Begin();
   hooks_.check(*session_);
   Load();
+  // The first read waits for a writer; from then on writers wait for us.
+  session_->Scalar("SELECT count(*) FROM old.sqlite_schema");
+  held_since_ = SteadyClock::now();
+  holding_ = true;
   CheckRecording();
   CheckOldSchema();
 }
@@ -368,7 +383,9 @@ void Mover::GiveBack() {
 }
 
 void Mover::LetGo() {
-  if (holding_) longest_hold_ms_ = std::max(longest_hold_ms_, MillisecondsSince(held_since_));
+  if (holding_ && !wal_) {
+    longest_hold_ms_ = std::max(longest_hold_ms_, MillisecondsSince(held_since_));
+  }
   holding_ = false;
 }
 
@@ -876,10 +893,24 @@ void Mover::Adapt(std::int64_t& amount, std::int64_t used, std::int64_t least, s
   amount = std::clamp(factor < 1 ? wanted : std::max(amount, wanted), least, most);
 }
 
+// Known to the next unit, and to `status`.
+void Mover::RecordHold() {
+  const auto hold = static_cast<std::int64_t>(longest_hold_ms_);
+  if (hold <= recorded_hold_ms_) return;
+  db::Transaction transaction(*session_);
+  hooks_.check(*session_);
+  session_->Query(
+      "UPDATE main._understudy_move SET longest_hold_ms = max(coalesce(longest_hold_ms, 0), ?1)",
+      {Value::Integer(hold)});
+  transaction.Commit();
+  recorded_hold_ms_ = hold;
+}
+
 core::SyncProgress Mover::Step(const core::Budget& budget, bool check) {
   try {
     core::SyncProgress progress = StepWithin(budget, check);
     Unlimit();
+    RecordHold();
     const MoveState state = State(*session_);
     progress.rows_done = state.rows_done;
     progress.rows_total = state.rows_total;
@@ -902,16 +933,14 @@ core::SyncProgress Mover::StepWithin(const core::Budget& budget, bool check) {
     const std::int64_t rows = std::min(budget.rows, chunk_rows_);
     bool replaying = true;
     Begin();
-    held_since_ = SteadyClock::now();
-    holding_ = true;
     pages_before_ = session_->PagesRead();
     too_large_ = false;
     try {
-      if (!whole_tail && tail_keys_ > kFewestTailKeys) Limit(budget, !wal_);
+      if (!whole_tail && tail_keys_ > fewest_tail_keys_) Limit(budget, !wal_);
       const Tail tail = ReplayTail(whole_tail ? 0 : tail_keys_, false);
       Unlimit();
       if (tail.keys >= tail_keys_ / 2) {
-        Adapt(tail_keys_, tail.keys, kFewestTailKeys, kMostTailKeys, budget);
+        Adapt(tail_keys_, tail.keys, fewest_tail_keys_, kMostTailKeys, budget);
       }
       replaying = false;
       const auto adapt = [&](std::int64_t done) {
@@ -988,7 +1017,7 @@ core::SyncProgress Mover::StepWithin(const core::Budget& budget, bool check) {
       if (too_large_ && error.kind() == ErrorKind::kCancelled) {
         std::int64_t& amount = replaying ? tail_keys_ : chunk_rows_;
         amount = std::max<std::int64_t>((replaying ? tail_keys_ : rows) / 4,
-                                        replaying ? kFewestTailKeys : 1);
+                                        replaying ? fewest_tail_keys_ : 1);
         continue;
       }
       // Rows of two moments may meet where the log was read in part.
@@ -1391,6 +1420,7 @@ std::int64_t Mover::ReplayAll() {
           "the old file's schema was written anew since its rows were compared; they must be "
           "compared again: understudy migrate sync, then drain");
     }
+    holding_ = false;  // the drain's: nobody may write anyway
     keys = ReplayTail(0, true).keys;
     Follow();
     Commit("replay.before_commit", "replay.after_commit", "", keys);

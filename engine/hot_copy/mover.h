@@ -37,6 +37,8 @@ struct MoveState {
   std::int64_t rows_total = 0;
   std::int64_t last_replayed = 0;
   bool drain_completed = false;
+  // For how long a unit has held a rollback-journal file at most; nullopt: it is none, or not read.
+  std::optional<std::int64_t> longest_hold_ms;
 };
 
 // Moves the rows: copies in chunks, replays what was recorded, checks what it did. One session: the
@@ -80,7 +82,7 @@ class Mover {
   // high-water marks. The caller holds the old file's write lock. Gives the number of keys.
   std::int64_t ReplayAll();
   bool Prepared();  // copied and checked: may be drained
-  // For how long a unit has held the old file at most: a writer may have waited so long.
+  // For how long a unit has held a rollback-journal file at most: a writer may have waited so long.
   double longest_hold_ms() const { return longest_hold_ms_; }
   // The old file's schema_version once the drain has committed there; written down before it does.
   void ExpectDrained(std::int64_t version);
@@ -142,6 +144,7 @@ class Mover {
   void TriggerStep();
   void Follow();  // high-water marks, user_version, application_id
   core::SyncProgress StepWithin(const core::Budget& budget, bool check);
+  void RecordHold();
   void Limit(const core::Budget& budget, bool by_time);
   void Unlimit();
   std::int64_t BytesRead();  // by this unit, of both files
@@ -157,11 +160,13 @@ class Mover {
   std::int64_t page_bytes_ = 4096;  // of the old file
   std::int64_t chunk_rows_ = 500;   // so many as fit the time and the bytes
   std::int64_t tail_keys_ = 4000;
+  std::int64_t fewest_tail_keys_ = 0;
   SteadyClock::time_point held_since_;  // the old file, by this unit
   bool holding_ = false;
   std::int64_t pages_before_ = 0;  // read when it began
   bool too_large_ = false;         // the unit was ended by its limits
   double longest_hold_ms_ = 0;
+  std::int64_t recorded_hold_ms_ = -1;
   std::vector<Progress> progress_;  // beside move_.tables
   std::string stage_;
   std::int64_t last_replayed_ = 0;

@@ -96,6 +96,24 @@ std::string Shown(const SqliteTable& table, std::vector<std::string> columns) {
 
 }  // namespace
 
+std::vector<std::string> ReferencesWithoutIndex(const catalog::SqliteSchema& schema) {
+  std::vector<std::string> lines;
+  for (const SqliteTable& child : schema.tables) {
+    for (const SqliteForeignKey& key : child.foreign_keys) {
+      const SqliteTable* parent = schema.Table(key.parent);
+      if (parent == nullptr || key.columns.size() != key.parent_columns.size()) continue;
+      if (HasFittingIndex(child, *parent, key)) continue;
+      std::string columns;
+      for (const std::string& column : key.columns) {
+        columns += (columns.empty() ? "" : ", ") + DisplayIdentifier(column);
+      }
+      lines.push_back(DisplayIdentifier(child.name) + " (" + columns + ") to " +
+                      DisplayIdentifier(parent->name));
+    }
+  }
+  return lines;
+}
+
 TouchedReferences::TouchedReferences(db::Session& session, const catalog::SqliteSchema& schema)
     : session_(session) {
   for (const SqliteTable& child : schema.tables) {

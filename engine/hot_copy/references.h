@@ -35,4 +35,7 @@ class TouchedReferences {
   std::vector<Reference> references_;
 };
 
+// Those whose children can only be found by reading all of them: "c (p_id) to p", for people.
+std::vector<std::string> ReferencesWithoutIndex(const catalog::SqliteSchema& schema);
+
 }  // namespace understudy::hot_copy

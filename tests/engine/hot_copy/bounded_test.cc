@@ -177,6 +177,46 @@ TEST(Bounded, WarnsOfAKeyWithoutAnIndex) {
   EXPECT_TRUE(indexed.Plan().warnings.empty());
 }
 
+TEST(Bounded, WarnsOfReferencesWithoutAnIndex) {
+  const std::string tables =
+      "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(id INTEGER PRIMARY KEY, p_id INTEGER "
+      "REFERENCES p);";
+  EXPECT_THAT(Folder(tables, tables + "CREATE TABLE more(x)").Plan().warnings,
+              Contains(HasSubstr("no index for the columns of c (p_id) to p:")));
+  EXPECT_TRUE(Folder(tables, tables + "CREATE INDEX i ON c(p_id)").Plan().warnings.empty());
+}
+
+// hard-case 138: few keys of wide rows are no small tail
+TEST(Bounded, ReplaysATailInPiecesAndTellsForHowLongItHeldTheFile) {
+  constexpr std::int64_t kMegabyte = 1 << 20;
+  Folder folder("CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, body);" +
+                    Numbers(300, "INSERT INTO t SELECT i, 0, zeroblob(100000)"),
+                "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, body); CREATE TABLE more(x)");
+  folder.options["limits"] = {{"chunk_bytes", kMegabyte}};
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write("UPDATE t SET n = 1");
+  const auto work = [](db::Session& session, int i) {
+    session.Execute("UPDATE t SET n = n + 2 WHERE id = " + std::to_string(1 + i % 300));
+  };
+  Writer one(folder.old_file(), work);
+  Writer other(folder.old_file(), work);
+  int pieces = 0;
+  OnPoint probe("replay.after_commit", [&] { ++pieces; });
+  ExpectOk(folder.Run(Phase::kSync, &probe));
+  one.Stop();
+  other.Stop();
+  EXPECT_GE(pieces, 5);
+  const std::string told = folder.Status().of_strategy.detail;
+  const auto at = told.find("old file held for at most ");
+  ASSERT_NE(at, std::string::npos) << told;
+  const int held = std::stoi(told.substr(at + 26));
+  EXPECT_GT(held, 0);
+  EXPECT_LT(held, 1000);  // 50 on a machine at rest
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(folder.Old()->Scalar("SELECT sum(n) FROM t").text,
+            folder.New()->Scalar("SELECT sum(n) FROM t").text);
+}
+
 // What triggers_on_replay leaves uncompared is said before, and the rest is compared.
 TEST(Triggers, TellWhatTheyKeepFromBeingCompared) {
   const std::string tables =

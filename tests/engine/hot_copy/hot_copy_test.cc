@@ -616,6 +616,27 @@ TEST(HotCopy, SaysWhichConstraintTheDataBreaks) {
   ExpectOk(folder.Run(Phase::kVerify));
 }
 
+// hard-case 90: an application that was killed in the middle of a commit leaves its journal
+TEST(HotCopy, PlansAndTellsOfAFileThatAKilledWriterLeft) {
+  const std::string table = "CREATE TABLE t(id INTEGER PRIMARY KEY, b BLOB);";
+  Folder living(table + "INSERT INTO t VALUES (1, zeroblob(100000)), (2, x'00')", table);
+  Folder left(table, table + "CREATE TABLE more(x)");
+  {
+    const auto writer = living.Old();
+    writer->Execute("PRAGMA cache_size = 1; BEGIN; UPDATE t SET b = randomblob(100000)");
+    for (const char* suffix : {"", "-journal"}) {
+      std::filesystem::copy_file(living.old_file().string() + suffix,
+                                 left.old_file().string() + suffix,
+                                 std::filesystem::copy_options::overwrite_existing);
+    }
+  }
+  EXPECT_THAT(left.Status().of_strategy.detail, HasSubstr("marker none"));
+  EXPECT_TRUE(left.Plan().can_run());
+  ExpectOk(left.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*left.New(), "SELECT id, length(b) FROM t"),
+            (std::vector<std::string>{"i1|i100000|", "i2|i1|"}));
+}
+
 // hard-case 138: no reader of ours may hold a rollback-journal file for long
 TEST(HotCopy, LetsWritersOfARollbackJournalThrough) {
   Folder folder(
