@@ -156,36 +156,22 @@ void LockIncoming(db::Session& session, const Exchange& exchange) {
   if (const std::string sql = exchange.LockIncomingSql(); !sql.empty()) session.Execute(sql);
 }
 
-namespace {
-// Whoever was in his transaction before the wait of `waited` began, and has a lock: the oldest
-// ones.
-std::string HoldersOf(db::Session& session, const Exchange& exchange,
-                      std::chrono::milliseconds waited) {
-  std::vector<std::string> partners;
-  for (const db::TableName& table : exchange.Partners()) partners.push_back(table.Quoted());
-  const db::Result holders = session.Query(
-      R"(
-SELECT format('pid %s (%s) on %s', a.pid,
-              coalesce(concat_ws(', ', nullif(a.application_name, ''), a.usename, a.state,
-                                 'in a transaction for ' ||
-                                 date_trunc('second', clock_timestamp() - a.xact_start)), '?'),
-              min(l.relation::regclass::text))
-FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'relation' AND l.granted AND a.datname = current_database()
-  AND (l.relation = ANY ($1::oid[])
-       OR l.relation IN (SELECT to_regclass(name) FROM unnest($2::text[]) AS name))
-  AND (a.xact_start IS NULL OR a.xact_start < clock_timestamp() - $3 * interval '1 ms')
-  AND a.application_name NOT LIKE 'understudy-engine%'
-GROUP BY a.pid, a.application_name, a.usename, a.state, a.xact_start
-ORDER BY a.xact_start NULLS LAST, a.pid LIMIT 3)",
-      {db::IntegerArray(exchange.out(), &Movable::oid), db::TextArray(partners),
-       db::Value::Integer(waited.count())});
-  std::string all;
-  for (const db::Row& row : holders.rows) all += (all.empty() ? "" : ", ") + row[0].text;
-  return all;
+void TableSwap::ThrowHeld(const db::Value& oids, const std::vector<db::TableName>& more,
+                          std::chrono::milliseconds waited, bool also_readers) const {
+  std::string holders;
+  try {
+    holders = HoldersOf(*Connect(), oids, more, waited, also_readers);
+  } catch (const Error&) {  // no connection is free: it stays unsaid
+  }
+  throw Error(ErrorKind::kConflict,
+              "the tables could not be locked within " + std::to_string(waited.count()) +
+                  " ms (limits.lock_timeout_ms): " +
+                  (holders.empty() ? "a client holds one of them"
+                                   : "held by " + holders +
+                                         "; wait for the end, or end it with SELECT "
+                                         "pg_terminate_backend(PID)"),
+              "55P03");
 }
-
-}  // namespace
 
 void TableSwap::LockOutgoing(db::Session& session, const Exchange& exchange,
                              std::chrono::milliseconds limit) const {
@@ -198,19 +184,7 @@ void TableSwap::LockOutgoing(db::Session& session, const Exchange& exchange,
     session.Execute(sql);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kCancelled) throw;
-    std::string holders;
-    try {
-      holders = HoldersOf(*Connect(), exchange, limit);
-    } catch (const Error&) {  // no connection is free: it stays unsaid
-    }
-    throw Error(ErrorKind::kConflict,
-                "the tables could not be locked within " + std::to_string(limit.count()) +
-                    " ms (limits.lock_timeout_ms): " +
-                    (holders.empty() ? "a client holds one of them"
-                                     : "held by " + holders +
-                                           "; wait for the end, or end it with SELECT "
-                                           "pg_terminate_backend(PID)"),
-                "55P03");
+    ThrowHeld(db::IntegerArray(exchange.out(), &Movable::oid), exchange.Partners(), limit);
   }
 }
 

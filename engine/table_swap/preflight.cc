@@ -567,4 +567,32 @@ WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.gran
   }
 }
 
+std::string HoldersOf(db::Session& session, const db::Value& oids,
+                      const std::vector<db::TableName>& more, std::chrono::milliseconds waited,
+                      bool also_readers) {
+  std::vector<std::string> names;
+  for (const db::TableName& table : more) names.push_back(table.Quoted());
+  const db::Result holders = session.Query(
+      R"(
+SELECT format('pid %s (%s) on %s', a.pid,
+              concat_ws(', ', nullif(a.application_name, ''), a.usename, a.state,
+                        'in a transaction for ' ||
+                        date_trunc('second', clock_timestamp() - a.xact_start)),
+              min(l.relation::regclass::text))
+FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.granted AND a.datname = current_database()
+  AND (l.relation = ANY ($1::oid[])
+       OR l.relation IN (SELECT to_regclass(name) FROM unnest($2::text[]) AS name))
+  AND ($4::boolean OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+  AND (a.xact_start IS NULL OR a.xact_start < clock_timestamp() - $3::bigint * interval '1 ms')
+  AND a.application_name NOT LIKE 'understudy-engine%'
+GROUP BY a.pid, a.application_name, a.usename, a.state, a.xact_start
+ORDER BY a.xact_start NULLS LAST, a.pid LIMIT 3)",
+      {oids, db::TextArray(names), db::Value::Integer(waited.count()),
+       db::Value::Text(also_readers ? "true" : "false")});
+  std::string all;
+  for (const db::Row& row : holders.rows) all += (all.empty() ? "" : ", ") + row[0].text;
+  return all;
+}
+
 }  // namespace understudy::table_swap

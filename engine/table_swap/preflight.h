@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -49,5 +50,12 @@ void TellOthers(db::Session& session, const std::vector<Movable>& old_objects, c
 // give way is left to the attempt itself.
 void LetVacuumsGiveWay(const core::Context& context, db::Session& session,
                        const std::vector<Movable>& tables);
+
+// "pid 17 (psql, bob, idle in transaction, in a transaction for 00:01:02) on public.note": the
+// oldest of those who were in their transaction before a wait of `waited` began, and hold one of
+// the tables `oids` or `more` against us, or against what excludes writers alone.
+std::string HoldersOf(db::Session& session, const db::Value& oids,
+                      const std::vector<db::TableName>& more, std::chrono::milliseconds waited,
+                      bool also_readers);
 
 }  // namespace understudy::table_swap

@@ -217,9 +217,10 @@ void TableSwap::InstallTriggers(db::Session& session,
   try {
     During("install the capture triggers", [&] { capture::Install(session, some); });
   } catch (const Error& error) {
-    if (error.code() != "57014") throw;
-    throw Error(ErrorKind::kConflict,
-                std::string(error.what()) + ": a client holds one of the tables", "55P03");
+    const bool one = error.code() == "55P03";  // else all of them together
+    if (!one && error.code() != "57014") throw;
+    ThrowHeld(db::IntegerArray(some, &capture::CapturedTable::watched), {},
+              one ? lock_timeout_ : lock_timeout_ * 2, /*also_readers=*/false);
   }
 }
 
@@ -455,6 +456,7 @@ void TableSwap::WriteRemovalFile(const Manifest& manifest) const {
   }
   const auto file = spec_.folder / "remove-understudy.sql";
   try {
+    if (std::filesystem::exists(file) && ReadFile(file) == sql) return;
     WriteFileWhole(file, sql);
     context_.Log("info", "wrote " + file.string());
   } catch (const Error& error) {

@@ -102,6 +102,10 @@ class TableSwap final : public core::Migration {
   std::string CaptureOwner() const;  // of this migration's logs and triggers
   SessionPtr Connect(std::chrono::milliseconds lock_timeout) const;
   SessionPtr Connect() const { return Connect(lock_timeout_); }
+  // Error(kConflict) for a wait for locks that was given up, and who holds them. The caller's
+  // transaction has failed: another session looks.
+  [[noreturn]] void ThrowHeld(const db::Value& oids, const std::vector<db::TableName>& more,
+                              std::chrono::milliseconds waited, bool also_readers = true) const;
   // Within `limit`, all that production uses. A timeout is Error(kConflict), which names who holds
   // a table.
   void LockOutgoing(db::Session& session, const Exchange& exchange,

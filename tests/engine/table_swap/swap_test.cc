@@ -325,6 +325,31 @@ TEST_F(TableSwap, GivesItsLocksBackWhenAClientHoldsATable) {
               Not(Contains(HasSubstr("pid " + std::to_string(reader->BackendPid()) + " "))));
 }
 
+// hard-case 20: a reader holds no trigger back, a writer does and is named.
+TEST_F(TableSwap, NamesTheWriterWhomPrepareWaitsFor) {
+  NEED_POSTGRES();
+  Fill();
+  const auto reader = world_.target().Connect();
+  reader->Begin();
+  reader->Query("SELECT count(*) FROM public.\"User\"");
+  const auto writer = world_.target().Connect();
+  writer->Begin();
+  writer->Execute("LOCK TABLE public.\"User\" IN ROW EXCLUSIVE MODE");
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+    writer->Rollback();
+  });
+  const core::PhaseOutcome outcome = world_.Prepare();
+  later.join();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_THAT(
+      world_.logs,
+      Contains(AllOf(HasSubstr("held by pid " + std::to_string(writer->BackendPid()) + " ("),
+                     HasSubstr(") on public.\"User\""))));
+  EXPECT_THAT(world_.logs,
+              Not(Contains(HasSubstr("pid " + std::to_string(reader->BackendPid()) + " "))));
+}
+
 // hard-case 11: a row that the new side refuses.
 TEST_F(TableSwap, RefusesToCutOverWhatTheNewSideDoesNotTake) {
   NEED_POSTGRES();
