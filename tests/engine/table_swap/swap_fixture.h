@@ -54,6 +54,7 @@ class SwapWorld : public core::Probe {
   // Called at every point, before it goes on.
   std::function<void(std::string_view point)> at_point;
   std::function<void(const Json& progress)> at_progress;
+  std::function<void(const std::string& text)> at_log;
   std::vector<std::string> points;
   std::vector<std::string> logs;
 
@@ -111,7 +112,10 @@ class SwapWorld : public core::Probe {
   }
 
   void OnEvent(const core::Event& event) override {
-    if (event.kind == "log") logs.push_back(event.data.value("text", ""));
+    if (event.kind == "log") {
+      logs.push_back(event.data.value("text", ""));
+      if (at_log) at_log(logs.back());
+    }
     if (event.kind == "progress" && at_progress) at_progress(event.data);
     if (event.kind != "point") return;
     const std::string point = event.data.value("point", "");

@@ -305,14 +305,14 @@ TEST_F(TableSwap, GivesItsLocksBackWhenAClientHoldsATable) {
       longest = std::max(longest, MillisecondsSince(started));
     }
   });
-  std::thread later([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
-    holder->Rollback();
-  });
+  int attempts = 0;
+  world_.at_log = [&](const std::string& text) {
+    if (text.find("gave its locks back") != std::string::npos && ++attempts == 2)
+      holder->Rollback();
+  };
   const core::PhaseOutcome outcome = world_.Cutover();
   done = true;
   clients.join();
-  later.join();
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_LT(longest, 1200);
   // Who it was is told at once.
@@ -335,12 +335,14 @@ TEST_F(TableSwap, NamesTheWriterWhomPrepareWaitsFor) {
   const auto writer = world_.target().Connect();
   writer->Begin();
   writer->Execute("LOCK TABLE public.\"User\" IN ROW EXCLUSIVE MODE");
-  std::thread later([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2500));
-    writer->Rollback();
-  });
+  bool held = true;
+  world_.at_log = [&](const std::string& text) {
+    if (held && text.find("attempt 1 failed") != std::string::npos) {
+      writer->Rollback();
+      held = false;
+    }
+  };
   const core::PhaseOutcome outcome = world_.Prepare();
-  later.join();
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_THAT(
       world_.logs,
