@@ -606,7 +606,8 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
                                 {"old_keys", reverse.keys},
                                 {"inner_keys", DependentsJson(reverse.inner_keys)},
                                 {"dropped_keys", DependentsJson(exchange.dropped_keys())},
-                                {"validations", exchange.validations()}});
+                                {"outside_finishes", FinishesJson(exchange.outside_finishes())},
+                                {"finishes", FinishesJson(exchange.finishes())}});
   });
   context_.At("cutover.before_commit", {{"locked_ms", budget.milliseconds()}});
   exchange.sequences().CarryForLateWaiters(*session);
@@ -618,21 +619,61 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   context_.At("cutover.after_commit", {{"locked_ms", budget.milliseconds()}});
 }
 
+std::vector<TableSwap::NotFinished> TableSwap::FinishKeys(db::Session& session,
+                                                          const Json& keys) const {
+  std::vector<NotFinished> failed;
+  if (Sabotaged("swap-never-validates")) return failed;
+  const StallLimits stall = StallLimits::Of(session, spec_.limits.lock_timeout_ms);
+  // What is gone since, or was done before.
+  const auto settled = [](const Error& error) {
+    return error.code() == "42704" || error.code() == "42P01" || error.code() == "42710";
+  };
+  for (const Json& item : keys) {
+    const KeyFinish key = KeyFinish::FromJson(item);
+    const std::size_t failed_before = failed.size();
+    for (const std::string& sql : key.validate) {
+      context_.ThrowIfStopped();
+      try {
+        session.Execute(sql);
+      } catch (const Error& error) {
+        if (settled(error)) continue;
+        if (IsRetryable(error.kind())) throw;
+        failed.push_back({sql, error.message()});
+      }
+    }
+    // Over a leaf that is not valid it would look every row up, and find the same.
+    if (key.join.empty() || failed.size() > failed_before) continue;
+    try {
+      db::Transaction transaction(session);
+      core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
+      SetLocal(session, "lock_timeout", stall.lock);
+      SetLocal(session, "statement_timeout", stall.whole);
+      session.Execute(key.join);
+      transaction.Commit();
+    } catch (const Error& error) {
+      if (settled(error)) continue;
+      if (error.kind() == ErrorKind::kCancelled && error.code() == "57014") {
+        throw Error(ErrorKind::kConflict,
+                    "the foreign keys of the partitions hold, but their tables could not be locked "
+                    "for the key of the whole within " +
+                        std::to_string(stall.whole.count()) + " ms: " + key.join,
+                    error.code());
+      }
+      if (error.code() == "epoch" || IsRetryable(error.kind())) throw;
+      failed.push_back({key.join, error.message()});
+    }
+  }
+  return failed;
+}
+
 void TableSwap::Finish() {
   const auto session = Connect(std::chrono::seconds(5));
   core::Journal journal(*session, spec_.id);
   const Known known = ReadOrNothing(*session);
   if (known.cutover.is_null() || known.finished) return;
   std::string failed;
-  for (const Json& sql : known.cutover.at("validations")) {
-    if (Sabotaged("swap-never-validates")) break;
-    try {
-      session->Execute(sql.get<std::string>());
-    } catch (const Error& error) {
-      if (error.code() == "42704" || error.code() == "42P01") continue;  // gone since
-      if (IsRetryable(error.kind())) throw;
-      failed += (failed.empty() ? "" : "; ") + error.message();
-    }
+  for (const auto& [sql, why] : FinishKeys(*session, known.cutover.at("finishes"))) {
+    failed += (failed.empty() ? "" : "; ") + why;
   }
   if (!failed.empty()) {
     throw Error(ErrorKind::kMismatch,

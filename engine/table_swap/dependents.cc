@@ -92,52 +92,47 @@ Outside FindOutside(db::Session& session, const db::Params& set) {
   return outside;
 }
 
-// pg_get_constraintdef says NOT VALID itself where the key is.
-std::string NotValid(std::string definition, bool partitioned) {
-  constexpr std::string_view kMark = " NOT VALID";
-  if (definition.ends_with(kMark)) return definition;
-  return partitioned ? definition : definition + std::string(kMark);
-}
-
 std::string Comment(const std::string& on, const db::Value& text) {
   return text.is_null() ? "" : "COMMENT ON " + on + " IS " + db::QuoteLiteral(text.text) + ";";
 }
 
-// con: oid, schema, table, name, definition, partitioned, validated, comment.
-constexpr const char* kKeyColumns = R"(
-  n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid), c.relkind = 'p', k.convalidated,
-  obj_description(k.oid, 'pg_constraint'), rn.nspname, rc.relname
+std::string SelectKeys() {
+  return R"(
+SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid), c.relkind = 'p',
+  k.convalidated, obj_description(k.oid, 'pg_constraint'), rn.nspname, rc.relname,
+  )" + KeyPartsSql("k", "c", "rc") +
+         R"(
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace
 )";
+}
 
 Dependent KeyOf(const db::Row& row) {
   const db::TableName table{row[0].text, row[1].text};
-  const std::string name = db::QuoteIdentifier(row[2].text);
-  const std::string alter = "ALTER TABLE " + table.Quoted() + " ";
-  const bool partitioned = row[4].AsBool();
+  const KeyText text{table,           row[2].text,     row[3].text,         row[6].TextOr(""),
+                     row[5].AsBool(), row[4].AsBool(), KeyPartsFrom(row[9])};
   Dependent key;
   key.kind = "foreign key";
   key.object = db::DisplayIdentifier(row[2].text) + " on " + table.Display();
   key.table = table;
-  key.detach = alter + "DROP CONSTRAINT " + name + ";";
-  key.attach = alter + "ADD CONSTRAINT " + name + " " + NotValid(row[3].text, partitioned) + ";" +
-               Comment("CONSTRAINT " + name + " ON " + table.Quoted(), row[6]);
-  if (!partitioned && row[5].AsBool()) key.validate = alter + "VALIDATE CONSTRAINT " + name + ";";
+  key.detach =
+      "ALTER TABLE " + table.Quoted() + " DROP CONSTRAINT " + db::QuoteIdentifier(text.name) + ";";
+  key.attach = AttachKeySql(text);
+  key.finish = FinishOf(text);
   return key;
 }
 
 // --- one function per class of outside objects ---
 
 void AddKeys(db::Session& session, const db::Value& oids, Dependents& found) {
-  for (const db::Row& row : session
-                                .Query(std::string("SELECT") + kKeyColumns +
-                                           "WHERE k.oid = ANY ($1::oid[]) AND k.contype = 'f' "
-                                           "AND k.conparentid = 0 "
-                                           "ORDER BY n.nspname, c.relname, k.conname",
-                                       {oids})
-                                .rows) {
+  for (const db::Row& row :
+       session
+           .Query(SelectKeys() + "WHERE k.oid = ANY ($1::oid[]) AND k.contype = 'f' "
+                                 "AND k.conparentid = 0 "
+                                 "ORDER BY n.nspname, c.relname, k.conname",
+                  {oids})
+           .rows) {
     found.rebuilt.push_back(KeyOf(row));
   }
 }
@@ -198,7 +193,7 @@ ORDER BY 1, 2, 3)",
     if (!row[3].is_null()) sql += " USING (" + row[3].text + ")";
     if (!row[4].is_null()) sql += " WITH CHECK (" + row[4].text + ")";
     found.rebuilt.push_back({"policy", db::DisplayIdentifier(row[2].text) + " on " + name.Display(),
-                             name, "", sql + ";", ""});
+                             name, "", sql + ";"});
   }
 }
 
@@ -225,8 +220,7 @@ ORDER BY 1, 2, 3)",
     found.rebuilt.push_back({"default", column, name, "",
                              "ALTER TABLE " + name.Quoted() + " ALTER COLUMN " +
                                  db::QuoteIdentifier(row[2].text) + " SET DEFAULT " + row[3].text +
-                                 ";",
-                             ""});
+                                 ";"});
   }
 }
 
@@ -251,7 +245,7 @@ ORDER BY 1, 2, 3)",
     attach += Comment("TRIGGER " + trigger + " ON " + name.Quoted(), row[5]);
     found.rebuilt.push_back(
         {"trigger", db::DisplayIdentifier(row[2].text) + " on " + name.Display(), name,
-         "DROP TRIGGER " + trigger + " ON " + name.Quoted() + ";", std::move(attach), ""});
+         "DROP TRIGGER " + trigger + " ON " + name.Quoted() + ";", std::move(attach)});
   }
 }
 
@@ -278,7 +272,7 @@ ORDER BY 1)",
            "and create it again after, or let \"schemas\" take its schema in"});
       continue;
     }
-    found.rebuilt.push_back({"function", row[0].text, {}, "", row[1].text + ";", ""});
+    found.rebuilt.push_back({"function", row[0].text, {}, "", row[1].text + ";"});
   }
 }
 
@@ -368,6 +362,17 @@ std::vector<ColumnUse> ColumnsUsedOutside(db::Session& session, const std::vecto
   return uses;
 }
 
+std::optional<Unmovable> Unfit(const ColumnUse& use, const catalog::Column& before,
+                               const catalog::Column* after, const std::string& after_type) {
+  if (after != nullptr && (!use.by_type || after_type == before.type)) return std::nullopt;
+  return Unmovable{use.object,
+                   "it reads " + use.table.Display() + "." + db::DisplayIdentifier(use.column) +
+                       (after == nullptr ? std::string(", which the new table does not have")
+                                         : ", which becomes " + after_type) +
+                       ", and cannot be made again on it: drop it before and create it again "
+                       "after, or let \"schemas\" take its schema in"};
+}
+
 std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Movable>& set,
                                     bool inner_too) {
   std::vector<Dependent> keys;
@@ -378,7 +383,7 @@ std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Mova
   }
   for (const db::Row& row :
        session
-           .Query(std::string("SELECT") + kKeyColumns +
+           .Query(SelectKeys() +
                       "WHERE k.contype = 'f' AND k.conparentid = 0 "
                       "AND k.conrelid = ANY ($1::oid[]) AND ($2::boolean OR NOT k.confrelid = ANY "
                       "($1::oid[])) "

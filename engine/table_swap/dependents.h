@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/catalog/postgres.h"
 #include "engine/db/identifier.h"
 #include "engine/db/session.h"
+#include "engine/table_swap/key_parts.h"
 #include "engine/table_swap/mover.h"
 
 namespace understudy::table_swap {
@@ -14,12 +17,12 @@ namespace understudy::table_swap {
 // of service. It is rebuilt on what comes in its place, by the texts of before the exchange: they
 // name the objects where the incoming ones will stand.
 struct Dependent {
-  std::string kind;      // foreign key, view, rule, function, policy, default, trigger
-  std::string object;    // for messages: "foreign key orders_user_fkey on other.orders"
-  db::TableName table;   // what is locked with the set; "" for functions
-  std::string detach;    // SQL before the exchange; may be ""
-  std::string attach;    // SQL after it
-  std::string validate;  // SQL after the commit; may be ""
+  std::string kind;       // foreign key, view, rule, function, policy, default, trigger
+  std::string object;     // for messages: "foreign key orders_user_fkey on other.orders"
+  db::TableName table;    // what is locked with the set; "" for functions
+  std::string detach;     // SQL before the exchange; may be ""
+  std::string attach;     // SQL after it
+  KeyFinish finish = {};  // after the commit
   std::string Text() const { return kind + " " + object; }
   bool operator==(const Dependent&) const = default;
 };
@@ -43,10 +46,14 @@ struct ColumnUse {
   bool by_type = false;  // of views and functions, which cannot be made again on another type
 };
 std::vector<ColumnUse> ColumnsUsedOutside(db::Session& session, const std::vector<Movable>& set);
+// Why it cannot be made again where `before` becomes `after` (nullptr: has gone), as it is called
+// `after_type`; nullopt = it can.
+std::optional<Unmovable> Unfit(const ColumnUse& use, const catalog::Column& before,
+                               const catalog::Column* after, const std::string& after_type);
 
 // The foreign keys by which tables of the set reference tables outside of it. They leave with
 // `detach` (rows of a table that is out of service must not hold back a DELETE of production);
-// `attach` and `validate` put them back when the table returns. `table` is the referenced one.
+// `attach` and `finish` put them back when the table returns. `table` is the referenced one.
 // `inner_too`: those between tables of the set as well.
 std::vector<Dependent> FindOutbound(db::Session& session, const std::vector<Movable>& set,
                                     bool inner_too = false);

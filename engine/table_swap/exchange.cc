@@ -1,6 +1,7 @@
 #include "engine/table_swap/exchange.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -116,6 +117,14 @@ void AddAdopted(db::Session& session, const std::vector<Movable>& out,
                            db::TableName{row[2].text, row[3].text}.Display() +
                            ", which is not exchanged: detach it, or let both take part"});
   }
+}
+
+std::vector<KeyFinish> Finishes(const std::vector<Dependent>& dependents) {
+  std::vector<KeyFinish> all;
+  for (const Dependent& dependent : dependents) {
+    if (!dependent.finish.empty()) all.push_back(dependent.finish);
+  }
+  return all;
 }
 
 }  // namespace
@@ -331,35 +340,25 @@ void Exchange::Apply(db::Session& session,
   between("attached");
 }
 
-std::vector<std::string> Exchange::validations() const {
-  std::vector<std::string> all;
-  for (const auto* list : {&request_.keys, &dependents_.rebuilt}) {
-    for (const Dependent& dependent : *list) {
-      if (!dependent.validate.empty()) all.push_back(dependent.validate);
-    }
-  }
+std::vector<KeyFinish> Exchange::outside_finishes() const { return Finishes(dependents_.rebuilt); }
+
+std::vector<KeyFinish> Exchange::finishes() const {
+  std::vector<KeyFinish> all = Finishes(request_.keys);
+  std::ranges::copy(outside_finishes(), std::back_inserter(all));
   return all;
 }
 
 std::vector<Dependent> KeysOf(const std::vector<DeferredForeignKey>& keys) {
   std::vector<Dependent> all;
   for (const DeferredForeignKey& key : keys) {
-    const std::string name = db::QuoteIdentifier(key.name);
-    const std::string alter = "ALTER TABLE " + key.table.Quoted() + " ";
-    const bool says_so = key.definition.ends_with(" NOT VALID");
+    const KeyText text{key.table,     key.name,        key.definition, key.comment,
+                       key.validated, key.partitioned, key.parts};
     Dependent made;
     made.kind = "foreign key";
     made.object = db::DisplayIdentifier(key.name) + " on " + key.table.Display();
     made.table = key.table;
-    made.attach = alter + "ADD CONSTRAINT " + name + " " + key.definition +
-                  (key.partitioned || says_so ? "" : " NOT VALID") + ";";
-    if (!key.comment.empty()) {
-      made.attach += "COMMENT ON CONSTRAINT " + name + " ON " + key.table.Quoted() + " IS " +
-                     db::QuoteLiteral(key.comment) + ";";
-    }
-    if (!key.partitioned && key.validated) {
-      made.validate = alter + "VALIDATE CONSTRAINT " + name + ";";
-    }
+    made.attach = AttachKeySql(text);
+    made.finish = FinishOf(text);
     all.push_back(std::move(made));
   }
   return all;

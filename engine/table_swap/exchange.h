@@ -42,7 +42,7 @@ struct ExchangeRequest {
 //   exchange.CheckUnchanged(session);
 //   exchange.Apply(session, …);
 //   session.Commit();                         // until here
-//   … validations() …
+//   … finishes() …
 class Exchange {
  public:
   Exchange(db::Session& session, ExchangeRequest request);
@@ -76,8 +76,9 @@ class Exchange {
   void Apply(db::Session& session,
              const std::function<void(std::string_view stage)>& between) const;
 
-  // For after the commit, each in a transaction of its own.
-  std::vector<std::string> validations() const;
+  // For after the commit; of the keys of tables outside alone, and of all.
+  std::vector<KeyFinish> outside_finishes() const;
+  std::vector<KeyFinish> finishes() const;
 
  private:
   std::string UserSchema(const std::string& schema) const;

@@ -83,7 +83,8 @@ void Manifest::Save(core::Journal& journal) const {
                         {"validated", key.validated},
                         {"partitioned", key.partitioned},
                         {"definition", key.definition},
-                        {"comment", key.comment}});
+                        {"comment", key.comment},
+                        {"parts", KeyPartsJson(key.parts)}});
   }
   Json& trigger_list = json["triggers"] = Json::array();
   for (const TriggerState& trigger : triggers) {
@@ -142,6 +143,7 @@ std::optional<Manifest> Manifest::Load(core::Journal& journal) {
     key.partitioned = item.at("partitioned").get<bool>();
     key.definition = item.at("definition").get<std::string>();
     key.comment = item.value("comment", "");
+    key.parts = KeyPartsFrom(item.value("parts", Json::array()));
   }
   manifest.access = json.value("access", std::vector<std::string>{});
   for (const Json& item : json.at("triggers")) {

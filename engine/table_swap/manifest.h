@@ -7,6 +7,7 @@
 
 #include "engine/core/journal.h"
 #include "engine/db/identifier.h"
+#include "engine/table_swap/key_parts.h"
 #include "engine/table_swap/mover.h"
 
 namespace understudy::table_swap {
@@ -40,9 +41,10 @@ struct DeferredForeignKey {
   std::vector<std::string> referenced_columns;
   bool references_set = false;  // else: a table outside the set
   bool validated = true;        // as the new schema has it
-  bool partitioned = false;     // the referencing table is: NOT VALID is not allowed for it
+  bool partitioned = false;     // the referencing table is
   std::string definition;  // pg_get_constraintdef by the names after the swap: FOREIGN KEY (…) …
   std::string comment;
+  std::vector<KeyPart> parts = {};  // by the names after the swap
 };
 
 // The state that a user trigger or rule of the new schema is to have; on the shadow it is disabled

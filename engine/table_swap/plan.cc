@@ -20,6 +20,7 @@ constexpr double kCopyBytesPerMs = 60000;    // rows from the source
 constexpr double kInsertBytesPerMs = 40000;  // INSERT … SELECT inside the target
 constexpr double kIndexBytesPerMs = 100000;
 constexpr double kMsPerExchangedTable = 0.4;  // under the locks
+constexpr double kKeysPerMs = 1000;           // looked up by a foreign key that is made whole
 constexpr int kKeysAtOnce = 1000;             // of an orphan check against the source
 
 std::int64_t Estimate(std::int64_t bytes, double per_ms) {
@@ -130,6 +131,34 @@ void TellWhatHangsOnDropped(const std::vector<catalog::ForeignKey>& keys, const 
                               db::DisplayIdentifier(key.name) + ") are dropped with them");
     }
   }
+}
+
+std::int64_t RowsOfTree(db::Session& session, const db::TableName& table) {
+  constexpr const char* kRows = R"(
+SELECT coalesce(sum(CASE WHEN c.reltuples > 0 THEN c.reltuples
+                         ELSE pg_relation_size(c.oid) / 60 END), 0)::bigint  -- not analysed yet
+FROM pg_partition_tree(to_regclass($1)) AS t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf)";
+  return session.Scalar(kRows, {db::Value::Text(table.Quoted())}).AsInteger();
+}
+
+// Of two partitioned tables with too many partitions: `rows` are looked up under the locks.
+void PlanWholeKey(const WholeKey& key, std::int64_t rows, std::chrono::milliseconds limit,
+                  core::Plan& plan) {
+  if (rows == 0) return;
+  const std::int64_t ms = Estimate(rows, kKeysPerMs);
+  const std::string what =
+      "its foreign key " + db::DisplayIdentifier(key.name) + " to " + key.references.Display() +
+      " is between two partitioned tables and can only be made at once: " + std::to_string(rows) +
+      " rows are looked up under the locks of the cutover, in about " + std::to_string(ms) + " ms";
+  if (ms <= limit.count()) {
+    plan.warnings.push_back(key.table.Display() + ": " + what);
+    return;
+  }
+  plan.refused.push_back(
+      {"table " + key.table.Display(),
+       what + ", of which there are " + std::to_string(limit.count()) +
+           ": drop the key before and add it again after, or set limits.lock_timeout_ms to " +
+           std::to_string(ms / 2 + 1)});
 }
 
 std::vector<Movable> OfProduction(const std::vector<Movable>& all, const SetDecision& decision) {
@@ -504,15 +533,28 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
     if (old_table == nullptr || new_table == nullptr) continue;
     const catalog::Column* before = old_table->Find(use.column);
     const catalog::Column* after = new_table->Find(use.column);
-    if (before == nullptr || (after != nullptr && (!use.by_type || after->type == before->type))) {
-      continue;
+    if (before == nullptr) continue;
+    if (const auto unfit = Unfit(use, *before, after, after == nullptr ? "" : after->type)) {
+      plan.refused.push_back({unfit->object, unfit->why});
     }
-    plan.refused.push_back(
-        {use.object, "it reads " + use.table.Display() + "." + db::DisplayIdentifier(use.column) +
-                         (after == nullptr ? std::string(", which the new table does not have")
-                                           : ", which becomes " + after->type) +
-                         ", and cannot be made again on it: drop it before and create it again "
-                         "after, or let \"schemas\" take its schema in"});
+  }
+  const auto stall = StallLimits::Of(session, spec_.limits.lock_timeout_ms).whole;
+  const auto in_set = [&](const db::TableName& name) {
+    const auto it = std::ranges::find(decision.tables, name, &SetTable::name);
+    return it == decision.tables.end() ? nullptr : &*it;
+  };
+  for (const WholeKey& key : KeysMadeWhole(session, TableOids(old_objects))) {
+    if (in_set(key.table) == nullptr) {
+      PlanWholeKey(key, RowsOfTree(session, key.table), stall, plan);
+    }
+  }
+  for (const WholeKey& key :
+       KeysMadeWhole(fresh, db::IntegerArray(new_tables, &catalog::Table::oid))) {
+    const SetTable* from = in_set(key.table);
+    const SetTable* to = in_set(key.references);
+    // One between replaced tables is made in prepare.
+    if (from == nullptr || (to != nullptr && !to->preserved)) continue;
+    PlanWholeKey(key, RowsOfTree(from->preserved ? session : fresh, key.table), stall, plan);
   }
   std::vector<std::string> locked;
   for (const Movable& object : old_objects) {
@@ -530,8 +572,7 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
       add("cutover",
           "one transaction: lock, bring over the last rows, main to backup, shadow to "
           "main; at most " +
-              std::to_string(StallLimits::Of(session, spec_.limits.lock_timeout_ms).whole.count()) +
-              " ms from the first lock to the commit");
+              std::to_string(stall.count()) + " ms from the first lock to the commit");
   exchange.locks = LocksOn(locked, "AccessExclusiveLock");
   exchange.estimate_ms =
       20 + static_cast<std::int64_t>(kMsPerExchangedTable * static_cast<double>(locked.size()));

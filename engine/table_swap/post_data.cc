@@ -493,6 +493,10 @@ std::vector<DeferredForeignKey> WaitingForeignKeys(const Scratch& scratch,
     one.partitioned = key.partitioned;
     one.definition = key.final_definition;
     one.comment = key.comment;
+    one.parts = key.parts;
+    for (KeyPart& part : one.parts) {
+      part.table.schema = UserSchemaOf(request.settings, part.table.schema);
+    }
   }
   return waiting;
 }

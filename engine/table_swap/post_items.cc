@@ -34,7 +34,8 @@ LEFT JOIN pg_tablespace s ON s.oid = x.reltablespace
 WHERE n.nspname = ANY ($1::text[])
 ORDER BY i.indexrelid)";
 
-constexpr const char* kForeignKeys = R"(
+std::string SelectForeignKeys() {
+  return R"(
 SELECT fn.nspname, f.relname, f.relkind, tn.nspname, t.relname, k.conname, k.convalidated,
        k.conparentid <> 0, pg_get_constraintdef(k.oid), k.confrelid::regclass::text,
        obj_description(k.oid, 'pg_constraint'),
@@ -47,12 +48,16 @@ SELECT fn.nspname, f.relname, f.relkind, tn.nspname, t.relname, k.conname, k.con
        (SELECT n.nspname FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace
         WHERE r.oid = coalesce(pg_partition_root(f.oid), f.oid)),
        (SELECT n.nspname FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace
-        WHERE r.oid = coalesce(pg_partition_root(t.oid), t.oid))
+        WHERE r.oid = coalesce(pg_partition_root(t.oid), t.oid)),
+       )" +
+         KeyPartsSql("k", "f", "t") +
+         R"(
 FROM pg_constraint k
 JOIN pg_class f ON f.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
 JOIN pg_class t ON t.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
 WHERE k.contype = 'f' AND fn.nspname = ANY ($1::text[])
 ORDER BY k.oid)";
+}
 
 // pg_identify_object words an object as COMMENT ON takes it, the type's name apart.
 constexpr const char* kComments = R"(
@@ -138,7 +143,7 @@ std::vector<PostIndex> ReadIndexes(db::Session& scratch, const Settings& setting
 std::vector<PostForeignKey> ReadShadowKeys(db::Session& scratch, const Settings& settings) {
   const std::vector<std::string> shadows = ShadowSchemas(settings);
   std::vector<PostForeignKey> keys;
-  for (const db::Row& row : scratch.Query(kForeignKeys, {db::TextArray(shadows)}).rows) {
+  for (const db::Row& row : scratch.Query(SelectForeignKeys(), {db::TextArray(shadows)}).rows) {
     PostForeignKey& key = keys.emplace_back();
     key.from = {row[0].text, row[1].text};
     key.partitioned = row[2].text == "p";
@@ -153,6 +158,7 @@ std::vector<PostForeignKey> ReadShadowKeys(db::Session& scratch, const Settings&
     key.comment = row[10].TextOr("");
     key.columns = JsonTexts(row[11]);
     key.referenced_columns = JsonTexts(row[12]);
+    key.parts = KeyPartsFrom(row[17]);
     if (key.to_shadow) {
       // The text is the server's own: "… REFERENCES " and the name just as regclass writes it.
       const std::string now = ") REFERENCES " + row[9].text + "(";

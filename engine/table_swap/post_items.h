@@ -7,6 +7,7 @@
 
 #include "engine/db/identifier.h"
 #include "engine/db/session.h"
+#include "engine/table_swap/key_parts.h"
 #include "engine/table_swap/manifest.h"
 #include "engine/table_swap/shadow.h"
 
@@ -42,6 +43,7 @@ struct PostForeignKey {
   bool validated = true;
   bool partitioned = false;  // the referencing table is
   bool inherited = false;    // of its partitioned parent: made with it
+  std::vector<KeyPart> parts;
 };
 
 std::vector<std::string> ShadowSchemas(const Settings& settings);

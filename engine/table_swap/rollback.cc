@@ -189,6 +189,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
   LeaveOutLost(*session, known);
   if (options.lose_writes) {
     GoBack(*session, known, options);
+    FinishRollback(*session, known);
     return;
   }
   StopWatching(known);  // of a process that was killed
@@ -209,6 +210,7 @@ void TableSwap::Rollback(const core::RollbackOptions& options) {
     }
     throw;
   }
+  FinishRollback(*session, known);
 }
 
 void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackOptions& options) {
@@ -315,7 +317,11 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
     exchange.Apply(session, within);
     journal.Remove(kCutoverEntry);
     journal.Remove(kFinishedEntry);
-    journal.Put(kRolledBackEntry, {{"validations", exchange.validations()}});
+    Json finishes = FinishesJson(exchange.finishes());
+    if (!known.finished) {  // what was not made whole forth is to be whole all the same
+      for (const Json& finish : known.cutover.at("outside_finishes")) finishes.push_back(finish);
+    }
+    journal.Put(kRolledBackEntry, {{"finishes", finishes}});
   });
   context_.At("rollback.before_commit", {{"locked_ms", budget.milliseconds()}});
   exchange.sequences().CarryForLateWaiters(session);
@@ -325,7 +331,6 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
                            std::to_string(static_cast<std::int64_t>(budget.milliseconds())) +
                            " ms (" + budget.Stages() + ")");
   context_.At("rollback.after_commit");
-  FinishRollback(session, known);
 }
 
 // What follows the commit; done again where a process did not live to do it.
@@ -340,19 +345,10 @@ void TableSwap::FinishRollback(db::Session& session, const Known& known) {
     journal.Remove(kWatchEntry);
     removal.Commit();
   }
-  const Json validations = journal.Find(kRolledBackEntry)->detail.at("validations");
-  for (const Json& validation : validations) {
-    const auto sql = validation.get<std::string>();
-    try {
-      db::Transaction transaction(session);
-      journal.CheckEpoch(context_.epoch());
-      session.Execute(sql);
-      transaction.Commit();
-    } catch (const Error& error) {
-      if (error.code() == "epoch") throw;
-      context_.Log("warn", "the old tables are in service, but a foreign key is not valid: " +
-                               error.message() + "; mend the rows, then run: " + sql);
-    }
+  const Json finishes = journal.Find(kRolledBackEntry)->detail.at("finishes");
+  for (const auto& [sql, why] : FinishKeys(session, finishes)) {
+    context_.Log("warn", "the old tables are in service, but a foreign key is not valid: " + why +
+                             "; mend the rows, then run: " + sql);
   }
 }
 

@@ -186,6 +186,13 @@ class TableSwap final : public core::Migration {
                    std::map<catalog::Oid, std::int64_t>& rows,
                    const std::function<void(std::string_view)>& within);
   void CountRows(db::Session& session, const Known& known);
+  struct NotFinished {
+    std::string sql;
+    std::string why;
+  };
+  // Behind the commit of an exchange, also again: `keys`, a list of KeyFinish. A lock that is not
+  // had in time is Error(kConflict).
+  std::vector<NotFinished> FinishKeys(db::Session& session, const Json& keys) const;
 
   // reverse.cc
   struct Reverse {
@@ -301,5 +308,6 @@ std::string DroppedText(const std::string& table, const Json& what);
 
 Json DependentsJson(const std::vector<Dependent>& dependents);
 std::vector<Dependent> DependentsFrom(const Json& json);
+Json FinishesJson(const std::vector<KeyFinish>& finishes);
 
 }  // namespace understudy::table_swap

@@ -120,8 +120,14 @@ Json DependentsJson(const std::vector<Dependent>& dependents) {
                     {"table", {dependent.table.schema, dependent.table.name}},
                     {"detach", dependent.detach},
                     {"attach", dependent.attach},
-                    {"validate", dependent.validate}});
+                    {"finish", dependent.finish.ToJson()}});
   }
+  return list;
+}
+
+Json FinishesJson(const std::vector<KeyFinish>& finishes) {
+  Json list = Json::array();
+  for (const KeyFinish& finish : finishes) list.push_back(finish.ToJson());
   return list;
 }
 
@@ -134,7 +140,7 @@ std::vector<Dependent> DependentsFrom(const Json& json) {
          {item.at("table").at(0).get<std::string>(), item.at("table").at(1).get<std::string>()},
          item.at("detach").get<std::string>(),
          item.at("attach").get<std::string>(),
-         item.at("validate").get<std::string>()});
+         KeyFinish::FromJson(item.at("finish"))});
   }
   return all;
 }

@@ -72,7 +72,10 @@ class Swapped {
     exchange.CheckUnchanged(*session_);
     exchange.Apply(*session_, [](std::string_view) {});
     if (commit) transaction.Commit();
-    for (const std::string& sql : exchange.validations()) session_->Execute(sql);
+    for (const KeyFinish& finish : exchange.finishes()) {
+      for (const std::string& sql : finish.validate) session_->Execute(sql);
+      if (!finish.join.empty()) session_->Execute(finish.join);
+    }
     return exchange;
   }
   std::string Scalar(const std::string& sql) { return session_->Scalar(sql).TextOr("NULL"); }

@@ -1,0 +1,145 @@
+#include "engine/table_swap/key_parts.h"
+
+#include <algorithm>
+
+namespace understudy::table_swap {
+namespace {
+
+constexpr std::string_view kNotValid = " NOT VALID";
+// Of the referencing tree times the referenced one: every partition of the one has a part of its
+// key for every partition of the other, until the keys are joined.
+constexpr int kMostPairs = 400;
+// Before these, joining left the parts of such keys behind.
+constexpr const char* kJoinsPairs = R"((
+  SELECT v % 10000 >= CASE v / 10000 WHEN 12 THEN 21 WHEN 13 THEN 17 WHEN 14 THEN 14 WHEN 15 THEN 9
+                                     WHEN 16 THEN 5 WHEN 17 THEN 1 ELSE 0 END
+  FROM (SELECT current_setting('server_version_num')::integer) AS x (v)))";
+
+std::string Add(const db::TableName& table, const std::string& name, const std::string& definition,
+                const std::string& comment) {
+  const std::string quoted = db::QuoteIdentifier(name);
+  std::string sql =
+      "ALTER TABLE " + table.Quoted() + " ADD CONSTRAINT " + quoted + " " + definition + ";";
+  if (!comment.empty()) {
+    sql += "COMMENT ON CONSTRAINT " + quoted + " ON " + table.Quoted() + " IS " +
+           db::QuoteLiteral(comment) + ";";
+  }
+  return sql;
+}
+
+std::string Validate(const db::TableName& table, const std::string& name) {
+  return "ALTER TABLE " + table.Quoted() + " VALIDATE CONSTRAINT " + db::QuoteIdentifier(name) +
+         ";";
+}
+
+// pg_get_constraintdef says it itself where the key is not valid.
+bool SaysNotValid(const KeyText& key) { return key.definition.ends_with(kNotValid); }
+
+bool ByParts(const KeyText& key) {
+  return key.partitioned && !SaysNotValid(key) && std::ranges::any_of(key.parts, &KeyPart::leaf);
+}
+
+}  // namespace
+
+std::string KeyPartsSql(const std::string& key, const std::string& from, const std::string& to) {
+  // A key to a partitioned table has parts for the partitions of that one, too: on the same table.
+  return "CASE WHEN " + from + ".relkind = 'p' AND (" + to + ".relkind <> 'p' OR (" + kJoinsPairs +
+         " AND (SELECT count(*) FROM pg_partition_tree(" + from +
+         ".oid)) * (SELECT count(*) FROM pg_partition_tree(" + to +
+         ".oid)) <= " + std::to_string(kMostPairs) + R"()) THEN (
+  WITH RECURSIVE parts AS (
+    SELECT )" +
+         key + ".oid, " + key + R"(.conrelid, 0 AS depth
+    UNION ALL
+    SELECT x.oid, x.conrelid, parts.depth + 1
+    FROM parts JOIN pg_constraint x ON x.conparentid = parts.oid AND x.conrelid <> parts.conrelid)
+  SELECT json_agg(json_build_array(xn.nspname, xc.relname, x.conname,
+                                   coalesce(obj_description(x.oid, 'pg_constraint'), ''),
+                                   xc.relkind <> 'p')
+                  ORDER BY parts.depth DESC, xn.nspname, xc.relname)
+  FROM parts JOIN pg_constraint x ON x.oid = parts.oid
+  JOIN pg_class xc ON xc.oid = x.conrelid JOIN pg_namespace xn ON xn.oid = xc.relnamespace
+  WHERE parts.depth > 0) END)";
+}
+
+std::vector<KeyPart> KeyPartsFrom(const Json& json) {
+  std::vector<KeyPart> parts;
+  for (const Json& part : json) {
+    parts.push_back({{part.at(0).get<std::string>(), part.at(1).get<std::string>()},
+                     part.at(2).get<std::string>(),
+                     part.at(3).get<std::string>(),
+                     part.at(4).get<bool>()});
+  }
+  return parts;
+}
+
+std::vector<KeyPart> KeyPartsFrom(const db::Value& value) {
+  return value.is_null() ? std::vector<KeyPart>{}
+                         : KeyPartsFrom(ParseJson(value.text, "parts of a foreign key"));
+}
+
+Json KeyPartsJson(const std::vector<KeyPart>& parts) {
+  Json json = Json::array();
+  for (const KeyPart& part : parts) {
+    json.push_back({part.table.schema, part.table.name, part.name, part.comment, part.leaf});
+  }
+  return json;
+}
+
+Json KeyFinish::ToJson() const { return {{"validate", validate}, {"join", join}}; }
+
+KeyFinish KeyFinish::FromJson(const Json& json) {
+  return {json.at("validate").get<std::vector<std::string>>(), json.at("join").get<std::string>()};
+}
+
+std::string AttachKeySql(const KeyText& key) {
+  if (!ByParts(key)) {
+    const bool whole = key.partitioned || SaysNotValid(key);
+    return Add(key.table, key.name, key.definition + (whole ? "" : std::string(kNotValid)),
+               key.comment);
+  }
+  std::string sql;
+  for (const KeyPart& part : key.parts) {
+    if (!part.leaf) continue;
+    sql += Add(part.table, part.name, key.definition + std::string(kNotValid), part.comment);
+  }
+  return sql;
+}
+
+KeyFinish FinishOf(const KeyText& key) {
+  KeyFinish finish;
+  if (!key.partitioned && key.validated) finish.validate = {Validate(key.table, key.name)};
+  if (!ByParts(key)) return finish;
+  for (const KeyPart& part : key.parts) {
+    if (part.leaf) {
+      finish.validate.push_back(Validate(part.table, part.name));
+    } else {
+      finish.join += Add(part.table, part.name, key.definition, part.comment);
+    }
+  }
+  finish.join += Add(key.table, key.name, key.definition, key.comment);
+  return finish;
+}
+
+std::vector<WholeKey> KeysMadeWhole(db::Session& session, const db::Value& tables) {
+  std::vector<WholeKey> keys;
+  for (const db::Row& row :
+       session
+           .Query("SELECT cn.nspname, c.relname, k.conname, rn.nspname, rc.relname "
+                  "FROM pg_constraint k "
+                  "JOIN pg_class c ON c.oid = k.conrelid "
+                  "JOIN pg_namespace cn ON cn.oid = c.relnamespace "
+                  "JOIN pg_class rc ON rc.oid = k.confrelid "
+                  "JOIN pg_namespace rn ON rn.oid = rc.relnamespace "
+                  "WHERE k.contype = 'f' AND k.conparentid = 0 AND c.relkind = 'p' "
+                  "AND k.convalidated "
+                  "AND (k.conrelid = ANY ($1::oid[]) OR k.confrelid = ANY ($1::oid[])) AND " +
+                      KeyPartsSql("k", "c", "rc") + " IS NULL ORDER BY 1, 2, 3",
+                  {tables})
+           .rows) {
+    keys.push_back({{row[0].text, row[1].text}, row[2].text, {row[3].text, row[4].text}});
+  }
+  return keys;
+}
+
+}  // namespace understudy::table_swap
