@@ -140,6 +140,7 @@ Exchange::Exchange(db::Session& session, ExchangeRequest request) : request_(std
   outbound_ = FindOutbound(session, request_.out);
   FindPairs(session);
   PairByColumns(session);
+  RefuseUnfit(session);
   if (!request_.keep_sequences) carrier_ = SequenceCarrier(session, sequences_);
   publications_ = PublicationChanges(session, tables_);
   if (request_.from_source && !request_.back) policies_ = PoliciesSql(session, tables_);
@@ -247,6 +248,43 @@ void Exchange::PairByColumns(db::Session& session) {
       set_beyond_ += "SELECT setval(" + std::to_string(in.sequence) +
                      "::oid::regclass, b.furthest) FROM (" + BehindSql(session, in) +
                      ") AS b (next, furthest);\n";
+    }
+  }
+}
+
+// What came after the plan and reads a column that will be another: it would fail under the locks.
+void Exchange::RefuseUnfit(db::Session& session) {
+  const std::vector<ColumnUse> uses = ColumnsUsedOutside(session, request_.out);
+  std::set<db::TableName> names;
+  for (const ColumnUse& use : uses) names.insert(use.table);
+  std::map<db::TableName, OidPair> used;
+  for (const Movable& object : request_.out) {
+    const db::TableName name{object.schema, object.name};
+    if (object.kind != "TABLE" || !names.contains(name)) continue;
+    const auto pair = std::ranges::find(tables_, object.oid, &OidPair::out);
+    if (pair != tables_.end()) used[name] = *pair;
+  }
+  std::vector<catalog::Oid> oids;
+  for (const auto& [name, pair] : used) {
+    oids.push_back(pair.out);
+    oids.push_back(pair.in);
+  }
+  std::map<catalog::Oid, catalog::Table> tables;
+  for (catalog::Table& table : catalog::ReadTablesByOid(session, oids)) {
+    const catalog::Oid oid = table.oid;
+    tables.emplace(oid, std::move(table));
+  }
+  for (const ColumnUse& use : uses) {
+    const auto pair = used.find(use.table);
+    if (pair == used.end()) continue;
+    const auto out = tables.find(pair->second.out);
+    const auto in = tables.find(pair->second.in);
+    if (out == tables.end() || in == tables.end()) continue;
+    const catalog::Column* before = out->second.Find(use.column);
+    const catalog::Column* after = in->second.Find(use.column);
+    if (before == nullptr) continue;
+    if (auto unfit = Unfit(use, *before, after, after == nullptr ? "" : after->type)) {
+      dependents_.refused.push_back(*std::move(unfit));
     }
   }
 }

@@ -85,6 +85,7 @@ class Exchange {
   const std::string& OutSchema(const std::string& user_schema) const;
   void FindPairs(db::Session& session);
   void PairByColumns(db::Session& session);
+  void RefuseUnfit(db::Session& session);
 
   ExchangeRequest request_;
   Dependents dependents_;

@@ -180,6 +180,45 @@ TEST(TableSwapOutside, PlanRefusesViewsOnColumnsThatChange) {
   EXPECT_THAT(refused, ::testing::Not(HasSubstr("other.fine")));
 }
 
+TEST(TableSwapOutside, RefusesThoseThatCameAfterThePlan) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE TYPE mood AS ENUM ('ok', 'bad'); CREATE SCHEMA other;"
+      "CREATE TABLE m (id integer PRIMARY KEY, v integer, w integer, feels mood);"
+      "CREATE VIEW other.fine AS SELECT id, feels FROM m; INSERT INTO m VALUES (1, 2, 3, 'ok')");
+  world.SchemaBySql("ALTER TABLE m ALTER v TYPE bigint, DROP w;");
+  ASSERT_TRUE(world.Plan().can_run());
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  const auto refused = [&](const std::string& sql, const std::string& why) {
+    world.target().Run(sql);
+    world.points.clear();
+    const core::PhaseOutcome outcome = world.Cutover();
+    EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+    EXPECT_THAT(outcome.message, HasSubstr(why));
+    EXPECT_THAT(outcome.message, HasSubstr("drop it before and create it again after"));
+    EXPECT_THAT(world.points, ::testing::Not(::testing::Contains("cutover.locked")));
+  };
+  refused("CREATE VIEW other.typed AS SELECT v FROM m",
+          "view other.typed: it reads public.m.v, which becomes bigint");
+  refused(
+      "DROP VIEW other.typed; CREATE TABLE other.t (a integer); CREATE RULE r AS ON DELETE TO "
+      "other.t DO ALSO DELETE FROM m WHERE w = 1",
+      "r on other.t: it reads public.m.w, which the new table does not have");
+  world.target().Run("DROP TABLE other.t");
+  core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT id || feels::text FROM other.fine"), "1ok");
+  // On the way back it is the new shape that goes.
+  world.target().Run("CREATE VIEW other.typed AS SELECT v FROM m");
+  outcome = world.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message,
+              HasSubstr("view other.typed: it reads public.m.v, which becomes integer"));
+  world.target().Run("DROP VIEW other.typed");
+  EXPECT_EQ(world.Rollback().kind, Kind::kDone);
+}
+
 // Where the schema comes from the source it has nothing of this in any case: it is told.
 TEST_F(TableSwapChanged, TellsOfWhatTheSourceDoesNotHave) {
   NEED_POSTGRES();
