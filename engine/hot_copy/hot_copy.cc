@@ -39,6 +39,11 @@ constexpr const char* kApplication = "understudy-engine hot-copy";
 constexpr std::int64_t kTrimBytes = std::int64_t{16} << 20;
 constexpr std::int64_t kTrimEntries = 5000;
 
+// More keys than these, written since the last unit, are replayed while writers still go on; but
+// those who write faster than that do not put the drain off for ever.
+constexpr std::int64_t kFewKeys = 10000;
+constexpr int kLastUnits = 1000;
+
 bool Exists(const db::Endpoint& endpoint) {
   std::error_code ignored;
   return fs::exists(endpoint.file(), ignored);
@@ -582,6 +587,13 @@ void HotCopy::Drain(const core::CutoverOptions& /*options*/) {
                 "the copy is not done and checked yet; go on with: understudy migrate sync");
   }
   const auto old = Old();
+  const auto pending = [&] {
+    return SqliteCapture(*old).LastLogId() - Mover::State(mover.session()).last_replayed;
+  };
+  for (int unit = 0; unit < kLastUnits && pending() > kFewKeys; ++unit) {
+    context_.ThrowIfStopped();
+    SyncStep({spec_.limits.chunk_rows, spec_.limits.chunk_bytes});
+  }
   const auto started = SteadyClock::now();
   std::int64_t keys = 0;
   {

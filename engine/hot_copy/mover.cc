@@ -769,10 +769,9 @@ void Mover::CompareDirty(const TableWork& work, bool keys_alone) {
                                           DisplayIdentifier(work.from->name) +
                                           " is not in the new file as it must be");
   }
-  // Each of them has a row of its own there: where there are as many, there are no others.
-  if (IsUpserted(work) &&
-      session_->Scalar("SELECT count(*) FROM " + work.New() + " WHERE " + work.NewIsDirty())
-              .AsInteger() == read.rows[0][0].AsInteger()) {
+  // Each key has one place there: where all have a row in the old file, there are no others.
+  if (IsUpserted(work) && session_->Scalar("SELECT count(*) FROM " + work.Dirty()).AsInteger() ==
+                              read.rows[0][0].AsInteger()) {
     return;
   }
   const auto left = session_->MaybeScalar(

@@ -217,6 +217,42 @@ TEST(Bounded, ReplaysATailInPiecesAndTellsForHowLongItHeldTheFile) {
             folder.New()->Scalar("SELECT sum(n) FROM t").text);
 }
 
+class WroteBeforeTheLock : public core::Probe {
+ public:
+  explicit WroteBeforeTheLock(const Folder& folder) : folder_(folder) {}
+  void OnEvent(const core::Event& event) override {
+    if (event.kind == "phase" && event.data.value("phase", "") == "drain" &&
+        event.data.value("status", "") == "begin") {
+      folder_.Write("UPDATE t SET v = 'late'");
+      written = folder_.Old()->Scalar("SELECT max(id) FROM _migration_log").AsInteger();
+    }
+    if (event.kind == "point" && event.data.value("point", "") == "drain.locked") {
+      replayed =
+          folder_.New()->Scalar("SELECT last_replayed_log_id FROM _migration_progress").AsInteger();
+    }
+  }
+  std::int64_t written = 0;
+  std::int64_t replayed = 0;
+
+ private:
+  const Folder& folder_;
+};
+
+// What was written between the last unit and the drain does not all go into its window.
+TEST(Bounded, ReplaysMostOfABacklogBeforeTheDrainTakesItsLock) {
+  for (const bool wal : {false, true}) {
+    Folder folder("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT);" +
+                      Numbers(40000, "INSERT INTO t SELECT i, 'v'"),
+                  "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE more(x)", wal);
+    ExpectOk(folder.Run(Phase::kSync));
+    WroteBeforeTheLock probe(folder);
+    ExpectOk(folder.Run(Phase::kVerify, &probe));
+    EXPECT_EQ(probe.written, 40000);
+    EXPECT_GE(probe.replayed, 30000);
+    EXPECT_EQ(folder.New()->Scalar("SELECT count(*) FROM t WHERE v = 'late'").AsInteger(), 40000);
+  }
+}
+
 // What triggers_on_replay leaves uncompared is said before, and the rest is compared.
 TEST(Triggers, TellWhatTheyKeepFromBeingCompared) {
   const std::string tables =
