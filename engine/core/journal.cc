@@ -57,11 +57,20 @@ std::string Journal::Table(const char* name) const {
 
 bool Journal::Exists() {
   if (IsPostgres(session_)) {
-    return session_
-        .Scalar(
-            "SELECT to_regclass('understudy.migrations') IS NOT NULL "
-            "AND to_regclass('understudy.entries') IS NOT NULL")
-        .AsBool();
+    const db::Row row =
+        session_
+            .Query(
+                "SELECT CASE WHEN coalesce(has_schema_privilege(n.oid, 'USAGE'), true) "
+                "THEN to_regclass('understudy.migrations') IS NOT NULL "
+                "AND to_regclass('understudy.entries') IS NOT NULL END, "
+                "n.nspowner::regrole::text, current_user "
+                "FROM (SELECT) one LEFT JOIN pg_namespace n ON n.nspname = 'understudy'")
+            .rows.at(0);
+    if (!row[0].is_null()) return row[0].AsBool();
+    throw Error(ErrorKind::kEnvironment,
+                "migrations here are the role " + row[1].text + "'s, and " + row[2].text +
+                    " may not read their journal (the schema understudy): run this as " +
+                    row[1].text);
   }
   return session_
              .Scalar(

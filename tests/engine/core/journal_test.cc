@@ -1,5 +1,6 @@
 #include "engine/core/journal.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -90,6 +91,29 @@ TEST(JournalOnPostgres, LeavesTheSchemaWhereSomebodyElseUsesIt) {
   journal.Save({"sql", "d", State::kSyncing, 1, Json::object()});
   journal.Drop();
   EXPECT_EQ(session->Scalar("SELECT count(*) FROM understudy.mine").AsInteger(), 0);
+}
+
+TEST(JournalOnPostgres, SaysWhoseItIsToARoleThatMayNotReadIt) {
+  NEED_POSTGRES();
+  const understudy::testing::Database database;
+  const auto session = database.Connect();
+  session->Execute(
+      "DO $$ BEGIN CREATE ROLE understudy_journal_stranger; EXCEPTION WHEN duplicate_object THEN "
+      "NULL; END $$");
+  const std::string owner = session->Scalar("SELECT current_user").text;
+  session->Execute("SET ROLE understudy_journal_stranger");
+  EXPECT_FALSE(Journal(*session, "a").Exists());
+  session->Execute("RESET ROLE");
+  Journal(*session, "a").Create();
+  session->Execute("SET ROLE understudy_journal_stranger");
+  try {
+    Journal(*session, "a").Exists();
+    FAIL() << "it was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kEnvironment);
+    EXPECT_THAT(error.what(), ::testing::AllOf(::testing::HasSubstr("understudy_journal_stranger"),
+                                               ::testing::EndsWith("run this as " + owner)));
+  }
 }
 
 // The lock went with the connection, which the server ends a moment after the client has: the next
