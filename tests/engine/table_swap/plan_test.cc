@@ -1,6 +1,7 @@
 // What `plan` says of the server around a migration: each in a situation of its own, made for real.
 #include <sys/mount.h>
 
+#include <optional>
 #include <thread>
 
 #include "engine/base/clock.h"
@@ -140,99 +141,94 @@ bool Becomes(db::Session& session, const std::string& sql) {
   return true;
 }
 
-// A small file system of its own, where this process may mount one.
-class SmallDisk {
+// A server with the tablespace `small` on a file system of its own, where this process may mount
+// one.
+class SmallTablespace {
  public:
-  explicit SmallDisk(int megabytes) {
+  explicit SmallTablespace(int megabytes) {
     up_ = ::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0,
                   ("size=" + std::to_string(megabytes) + "m").c_str()) == 0;
+    if (!up_) return;
     RunCommand({.argv = {"chown", "postgres", folder_.path().string()}});
+    server_.emplace();
+    db::Connect(server())->Execute("CREATE TABLESPACE small LOCATION '" + path().string() + "'");
   }
-  ~SmallDisk() {
+  ~SmallTablespace() {
+    server_.reset();
     if (up_) ::umount2(folder_.path().c_str(), MNT_DETACH);
   }
   bool up() const { return up_; }
+  db::Endpoint server() const { return server_->endpoint(); }
   const std::filesystem::path& path() const { return folder_.path(); }
 
  private:
   TemporaryFolder folder_{"us-disk"};
   bool up_ = false;
+  std::optional<OwnServer> server_;
 };
 
 // hard-case 71: the disk, as full as it will be.
 TEST(Plan, ComparesTheRoomThatTheShadowNeedsWithWhatIsFree) {
   NEED_POSTGRES_BINARIES();
-  const SmallDisk disk(24);
+  const SmallTablespace disk(24);
   if (!disk.up()) GTEST_SKIP() << "may not mount a file system here";
-  const OwnServer server;
-  db::Connect(server.endpoint())
-      ->Execute("CREATE TABLESPACE small LOCATION '" + disk.path().string() + "'");
-  {
-    SwapWorld world(server.endpoint());
-    Fill(world);
-    EXPECT_THAT(Steps(world.Plan()), HasSubstr("disk: needed: about "));
-    world.target().Run(
-        "ALTER TABLE users SET TABLESPACE small;"
-        "INSERT INTO users (name) SELECT repeat('x', 1000) FROM generate_series(1, 14000)");
-    core::Plan plan = world.Plan();
-    ASSERT_EQ(plan.refused.size(), 1U) << Refusals(plan);
-    EXPECT_EQ(plan.refused[0].object, "the server's disk");
-    EXPECT_THAT(plan.refused[0].why, ::testing::ContainsRegex("the shadow needs about 1[5-7] MB"));
-    EXPECT_THAT(plan.refused[0].why,
-                ::testing::ContainsRegex("[789] MB are free in " + disk.path().string()));
-    EXPECT_EQ(world.Prepare().kind, Kind::kRefused);
-    world.target().Run("DELETE FROM users WHERE id > 2000");
-    world.target().Run("VACUUM FULL users");
-    plan = world.Plan();
-    EXPECT_EQ(Refusals(plan), "");
-    // The source's rows go where its table lies, too.
-    world.source().Run(
-        "ALTER TABLE area SET TABLESPACE small;"
-        "INSERT INTO area SELECT i, repeat('x', 1000) FROM generate_series(100, 9100) i");
-    EXPECT_THAT(Refusals(world.Plan()), HasSubstr("the server's disk"));
-  }
-  db::Connect(server.endpoint())->Execute("DROP TABLESPACE small");
+  SwapWorld world(disk.server());
+  Fill(world);
+  EXPECT_THAT(Steps(world.Plan()), HasSubstr("disk: needed: about "));
+  world.target().Run(
+      "ALTER TABLE users SET TABLESPACE small;"
+      "INSERT INTO users (name) SELECT repeat('x', 1000) FROM generate_series(1, 14000)");
+  core::Plan plan = world.Plan();
+  ASSERT_EQ(plan.refused.size(), 1U) << Refusals(plan);
+  EXPECT_EQ(plan.refused[0].object, "the server's disk");
+  EXPECT_THAT(plan.refused[0].why, ::testing::ContainsRegex("the shadow needs about 1[5-7] MB"));
+  EXPECT_THAT(plan.refused[0].why,
+              ::testing::ContainsRegex("[789] MB are free in " + disk.path().string()));
+  EXPECT_EQ(world.Prepare().kind, Kind::kRefused);
+  world.target().Run("DELETE FROM users WHERE id > 2000");
+  world.target().Run("VACUUM FULL users");
+  plan = world.Plan();
+  EXPECT_EQ(Refusals(plan), "");
+  // The source's rows go where its table lies, too.
+  world.source().Run(
+      "ALTER TABLE area SET TABLESPACE small;"
+      "INSERT INTO area SELECT i, repeat('x', 1000) FROM generate_series(100, 9100) i");
+  EXPECT_THAT(Refusals(world.Plan()), HasSubstr("the server's disk"));
 }
 
 // hard-case 71: what plan could not foresee. Somebody else fills the disk while prepare is at work:
 // it fails and says what happened, production goes on, and nothing of ours is left by a reset.
 TEST(Plan, PrepareFailsCleanlyOnADiskThatFillsUpMeanwhile) {
   NEED_POSTGRES_BINARIES();
-  const SmallDisk disk(32);
+  const SmallTablespace disk(32);
   if (!disk.up()) GTEST_SKIP() << "may not mount a file system here";
-  const OwnServer server;
-  db::Connect(server.endpoint())
-      ->Execute("CREATE TABLESPACE small LOCATION '" + disk.path().string() + "'");
-  {
-    SwapWorld world(server.endpoint());
-    Fill(world);
-    for (const testing::Database* side : {&world.target(), &world.source()}) {
-      side->Run("ALTER TABLE users SET TABLESPACE small");
-    }
-    world.target().Run(
-        "INSERT INTO users (name) SELECT repeat('x', 1000) FROM generate_series(1, 8000)");
-    world.at_point = [&](std::string_view point) {
-      if (point != "prepare.schema_built") return;
-      RunCommand(
-          {.argv = {"dd", "if=/dev/zero", "of=" + (disk.path() / "other").string(), "bs=64k"}});
-    };
-    core::PhaseOutcome outcome = world.Prepare();
-    EXPECT_EQ(outcome.kind, Kind::kFailed);
-    EXPECT_THAT(outcome.message, HasSubstr("No space left on device"));
-    EXPECT_THAT(outcome.next, HasSubstr("migrate"));
-    world.target().Run("UPDATE users SET name = 'y' WHERE id = 1");
-    EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.users"), "8050");
-    // It goes on where it stood once there is room, or is given up.
-    std::filesystem::remove(disk.path() / "other");
-    world.at_point = nullptr;
-    outcome = world.Prepare();
-    ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
-    EXPECT_EQ(world.Scalar("SELECT count(*) FROM understudy_shadow_public.users"), "8050");
-    outcome = world.Reset();
-    EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
-    EXPECT_EQ(world.Ours(), "");
+  SwapWorld world(disk.server());
+  Fill(world);
+  for (const testing::Database* side : {&world.target(), &world.source()}) {
+    side->Run("ALTER TABLE users SET TABLESPACE small");
   }
-  db::Connect(server.endpoint())->Execute("DROP TABLESPACE small");
+  world.target().Run(
+      "INSERT INTO users (name) SELECT repeat('x', 1000) FROM generate_series(1, 8000)");
+  world.at_point = [&](std::string_view point) {
+    if (point != "prepare.schema_built") return;
+    RunCommand(
+        {.argv = {"dd", "if=/dev/zero", "of=" + (disk.path() / "other").string(), "bs=64k"}});
+  };
+  core::PhaseOutcome outcome = world.Prepare();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("No space left on device"));
+  EXPECT_THAT(outcome.next, HasSubstr("migrate"));
+  world.target().Run("UPDATE users SET name = 'y' WHERE id = 1");
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.users"), "8050");
+  // It goes on where it stood once there is room, or is given up.
+  std::filesystem::remove(disk.path() / "other");
+  world.at_point = nullptr;
+  outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM understudy_shadow_public.users"), "8050");
+  outcome = world.Reset();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Ours(), "");
 }
 
 // hard-case 148: a full lock table makes clients fail.
