@@ -407,7 +407,13 @@ PhaseOutcome Lifecycle::Verify() {
 
 std::optional<PhaseOutcome> Lifecycle::RefuseChanges(const JournalRecord& record) {
   if (record.digest != spec_.digest) {
-    return Changed(spec_, record, "the migration file has changed");
+    // Files are told by their absolute paths.
+    const bool by_path = spec_.Target().engine() == db::Engine::kSqlite;
+    return Changed(spec_, record,
+                   std::string("the migration file has changed") +
+                       (by_path ? ", or its files were moved or are reached by another path (a "
+                                  "symbolic link, a mount),"
+                                : ""));
   }
   const std::vector<SourceFile> files = migration_->Files();
   const auto session =

@@ -802,6 +802,21 @@ TEST(Folders, SayWhatIsWrongWithTheirFiles) {
   EXPECT_THROW(folder.Spec(), Error);
 }
 
+TEST(Folders, AreToldOfWhenTheyAreReachedByAnotherPath) {
+  Folder folder("CREATE TABLE t(id INTEGER PRIMARY KEY)",
+                "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT)");
+  ExpectOk(folder.Run(Phase::kPrepare));
+  const auto link = folder.path().parent_path() / "elsewhere" / folder.path().filename();
+  std::filesystem::create_directory(link.parent_path());
+  std::filesystem::create_directory_symlink(folder.path(), link);
+  folder.options["dir"] = link.string();
+  const core::PhaseOutcome outcome = folder.Run(Phase::kDrain);
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("reached by another path"));
+  folder.options["dir"] = folder.path().string();
+  ExpectOk(folder.Run(Phase::kVerify));
+}
+
 TEST(Folders, DoNotTakeARetiredFileForTheOneInService) {
   const std::string first = std::string(kThings) + "; -- first\n";
   Folder folder(kThings, first);
