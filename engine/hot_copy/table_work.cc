@@ -97,9 +97,10 @@ std::string TellsApart(SqliteAffinity from, SqliteAffinity to, const std::string
                                        : back(number(was), "NUMERIC");
 }
 
-// Columns as the primary key compares them, whatever their own collations: so they are one row's.
-std::string KeyList(const SqliteTable& table, const std::vector<std::string>& columns,
-                    const std::string& prefix) {
+// The columns of the primary key are among the rows of `select`, each compared as the key compares
+// it, whatever its own collation: so they are one row's.
+std::string InRows(const SqliteTable& table, const std::vector<std::string>& columns,
+                   const std::string& prefix, const std::string& select) {
   std::vector<std::string> list;
   for (const std::string& column : columns) {
     std::string collation;
@@ -111,7 +112,13 @@ std::string KeyList(const SqliteTable& table, const std::vector<std::string>& co
     }
     list.push_back(prefix + QuoteIdentifier(column) + collation);
   }
-  return Joined(list, ", ");
+  const std::string in = " IN (" + select + ")";
+  if (columns.size() == 1) return list[0] + in;
+  const std::string plain = "(" + List(columns, prefix) + ")" + in;
+  // SQLite finds several columns by an index only where they stand without a collation.
+  return catalog::NormalSqliteSql(table.sql).find("collate") == std::string::npos
+             ? plain
+             : plain + " AND (" + Joined(list, ", ") + ")" + in;
 }
 
 class Planner {
@@ -431,11 +438,9 @@ std::string TableWork::OldIsDirty() const {
     const std::string is = " IS d.k" + std::to_string(i);
     same += (i == 0 ? "" : " AND ") + column + is + " AND " + column + " COLLATE BINARY" + is;
   }
-  const std::string rows = " FROM " + Dirty() + " d CROSS JOIN " + Old() + " x ON " + same + ")";
-  if (cursor.size() == 1) {
-    return "o." + KeyList(*from, cursor, "") + " IN (SELECT x." + QuoteIdentifier(cursor[0]) + rows;
-  }
-  return "(" + KeyList(*from, cursor, "o.") + ") IN (SELECT " + List(cursor, "x.") + rows;
+  return InRows(*from, cursor, "o.",
+                "SELECT " + List(cursor, "x.") + " FROM " + Dirty() + " d CROSS JOIN " + Old() +
+                    " x ON " + same);
 }
 
 std::string TableWork::HasKey(const std::string& row,
@@ -513,10 +518,10 @@ std::string TableWork::NewIsDirty() const {
     same = alike + " AND ((" + same + ") OR NOT EXISTS (SELECT 1 FROM " + Old() + " x WHERE " +
            kept + "))";
   }
-  const std::string rows = " FROM " + Dirty() + " d CROSS JOIN " + New() + " u ON " + same + ")";
-  if (!rowid.empty()) return rowid + " IN (SELECT u." + rowid + rows;
+  const std::string rows = " FROM " + Dirty() + " d CROSS JOIN " + New() + " u ON " + same;
+  if (!rowid.empty()) return rowid + " IN (SELECT u." + rowid + rows + ")";
   const std::vector<std::string> primary = to->PrimaryKey();
-  return "(" + KeyList(*to, primary, "") + ") IN (SELECT " + List(primary, "u.") + rows;
+  return InRows(*to, primary, "", "SELECT " + List(primary, "u.") + rows);
 }
 
 std::string TableWork::IsImage() const {
