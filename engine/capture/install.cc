@@ -353,8 +353,14 @@ std::vector<Oid> WithEntries(db::Session& session, const std::vector<CapturedTab
 
 void Install(db::Session& session, std::vector<CapturedTable>& tables) {
   if (tables.empty()) return;
+  LockAll(session, Watched(tables), "SHARE ROW EXCLUSIVE");
+  MakeLogs(session, tables);
+  SetTriggers(session, tables);
+}
+
+void MakeLogs(db::Session& session, std::vector<CapturedTable>& tables) {
+  if (tables.empty()) return;
   const std::vector<Oid> watched = Watched(tables);
-  LockAll(session, watched, "SHARE ROW EXCLUSIVE");
   DropLeftovers(session, tables);
   std::map<Oid, catalog::Table> facts;
   for (catalog::Table& table : catalog::ReadTablesByOid(session, watched)) {
@@ -376,10 +382,7 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables) {
            "pg_temp AS " +
            db::QuoteLiteral(FunctionBody(log, table)) + ";\n";
   }
-  for (const Leaf& leaf : Leaves(session, watched)) {
-    sql += TriggerSql(leaf, *std::ranges::find(tables, leaf.root, &CapturedTable::watched));
-  }
-  During("install the triggers that capture writes", [&] { session.Execute(sql); });
+  During("make the logs of captured writes", [&] { session.Execute(sql); });
   for (CapturedTable& table : tables) {
     const db::Result made =
         session.Query("SELECT to_regclass($1)::oid, to_regprocedure($1 || '()')::oid",
@@ -387,6 +390,15 @@ void Install(db::Session& session, std::vector<CapturedTable>& tables) {
     table.log = static_cast<Oid>(made.rows.at(0).at(0).AsInteger());
     table.function = static_cast<Oid>(made.rows.at(0).at(1).AsInteger());
   }
+}
+
+void SetTriggers(db::Session& session, const std::vector<CapturedTable>& tables) {
+  if (tables.empty()) return;
+  std::string sql;
+  for (const Leaf& leaf : Leaves(session, Watched(tables))) {
+    sql += TriggerSql(leaf, *std::ranges::find(tables, leaf.root, &CapturedTable::watched));
+  }
+  During("install the triggers that capture writes", [&] { session.Execute(sql); });
 }
 
 void Repair(db::Session& session, const std::vector<CapturedTable>& tables) {

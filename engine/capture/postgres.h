@@ -98,6 +98,10 @@ inline constexpr const char* kTruncateTrigger = "understudy_capture_truncate";
 // too. Error(kUnsupported) names a table without the key that the mapping says. What is there of
 // the same watched table and the same owner, by a run that died, is made anew.
 void Install(db::Session& session, std::vector<CapturedTable>& tables);
+// The same in two steps, for a transaction that holds its locks already: the logs and functions,
+// whose files take their time and for which nobody waits, then the triggers.
+void MakeLogs(db::Session& session, std::vector<CapturedTable>& tables);
+void SetTriggers(db::Session& session, const std::vector<CapturedTable>& tables);
 
 // Sets triggers where MissingTriggers() finds none (a partition that was attached, one that
 // somebody dropped or disabled), in the caller's transaction, with Install's locks. The table has

@@ -554,6 +554,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   journal.CheckEpoch(context_.epoch());
   RememberAttempt(*session, "cutover");
   LockIncoming(*session, exchange);
+  capture::MakeLogs(*session, reverse.tables);
   std::optional<capture::DroppedRows> dropped;
   if (settings_.drop_orphans) {
     SetLocal(*session, "statement_timeout", std::chrono::milliseconds(0));
@@ -583,7 +584,7 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
     session->Execute(schemas + "RELEASE SAVEPOINT understudy_mark");
     exchange.Apply(*session, within);
     if (settings_.reverse) {
-      capture::Install(*session, reverse.tables);
+      capture::SetTriggers(*session, reverse.tables);
       std::vector<catalog::Oid> watched;
       for (const capture::CapturedTable& table : reverse.tables) watched.push_back(table.watched);
       journal.Put(kReverseEntry,
