@@ -132,8 +132,8 @@ core::Spec LoadSpec(const Options& options, const core::Registry& registry) {
 
 std::string NextCommand(const std::string& next, const Options& options) {
   if (next.empty()) return "";
-  if (!options.file.empty()) return "understudy " + next + " " + options.file;
-  return "understudy " + next + (options.dir.empty() ? "" : " --dir " + options.dir);
+  if (!options.file.empty()) return "understudy " + next + " " + ShellWord(options.file);
+  return "understudy " + next + (options.dir.empty() ? "" : " --dir " + ShellWord(options.dir));
 }
 
 int PrintPlan(const Program& program, const Options& options, core::Plan plan) {

@@ -6,7 +6,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdlib>
+#include <string_view>
 #include <thread>
 
 #include "harness/cli/version.h"
@@ -63,6 +65,17 @@ Json HostFacts() {
   return {{"os", std::string(names.sysname) + " " + names.release + " " + names.machine},
           {"cpus", std::thread::hardware_concurrency()},
           {"memory_bytes", memory}};
+}
+
+std::string ShellWord(const std::string& text) {
+  const bool plain = !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("%+,-./:=@_").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (plain) return text;
+  std::string word = "'";
+  for (const char c : text) word += c == '\'' ? "'\\''" : std::string(1, c);
+  return word + "'";
 }
 
 }  // namespace understudy::cli

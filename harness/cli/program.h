@@ -72,6 +72,9 @@ bool Interrupted();
 // Whether stdout (1) or stderr (2) is a terminal that takes colours: NO_COLOR is not set.
 bool Colour(int fd);
 
+// As a shell takes it for one word: for commands that are there to be pasted.
+std::string ShellWord(const std::string& text);
+
 // The comma-separated names of UNDERSTUDY_REQUIRE; whether one is among them.
 std::vector<std::string> Required();
 bool Required(const std::string& what);

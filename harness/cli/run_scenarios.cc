@@ -25,30 +25,18 @@ namespace understudy::cli {
 namespace fs = std::filesystem;
 namespace {
 
-// As a shell takes it for one word: the command is there to be pasted.
-std::string Word(const std::string& text) {
-  const bool plain = !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
-    return std::isalnum(c) != 0 ||
-           std::string_view("%+,-./:=@_").find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  if (plain) return text;
-  std::string word = "'";
-  for (const char c : text) word += c == '\'' ? "'\\''" : std::string(1, c);
-  return word + "'";
-}
-
 std::string CommandFor(const Program& program, const harness::Scenario& scenario) {
-  std::string command = "understudy run " + Word(scenario.file.string());
+  std::string command = "understudy run " + ShellWord(scenario.file.string());
   for (std::size_t i = 2; i < program.arguments.size(); ++i) {
     const std::string& argument = program.arguments[i];
     if ((argument == "--set" || argument == "--pg" || argument == "--provision" ||
          argument == "--scale") &&
         i + 1 < program.arguments.size()) {
-      command += " " + argument + " " + Word(program.arguments[++i]);
+      command += " " + argument + " " + ShellWord(program.arguments[++i]);
     } else if (argument.rfind("--set=", 0) == 0 || argument.rfind("--pg=", 0) == 0 ||
                argument.rfind("--provision=", 0) == 0 || argument.rfind("--scale=", 0) == 0 ||
                argument == "--yes-this-database-may-be-changed") {
-      command += " " + Word(argument);
+      command += " " + ShellWord(argument);
     }
   }
   return command + " --seed " + std::to_string(scenario.seed);

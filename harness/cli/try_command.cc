@@ -150,7 +150,7 @@ int Try(const Program& program, Options& options) {
       RunScenarios(program, {harness::ScenarioFromJson(document, where, overrides)}, settings);
   if (!program.json) {
     std::cout << "Scenario: " << where.string() << "\nAgain:    " << (secret ? "PGPASSWORD=… " : "")
-              << "understudy run " << where.string() << "\n";
+              << "understudy run " << ShellWord(where.string()) << "\n";
     if (secret) std::cout << "The password of --from is not in it; PGPASSFILE does as well.\n";
   }
   return done.exit;

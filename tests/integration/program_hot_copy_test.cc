@@ -141,6 +141,23 @@ TEST_F(ProgramHotCopy, AKilledPrepareIsToldByStatusAndGivenUpByReset) {
   EXPECT_EQ(Scalar("SELECT name FROM people WHERE id = 9000"), "after the kill");
 }
 
+// A command that is shown is there to be pasted.
+TEST_F(ProgramHotCopy, ShowsAFolderWithBlanksAsOneWord) {
+  const fs::path folder = w_.path() / "the app's";
+  fs::create_directory(folder);
+  fs::copy(old_file_, folder / "the app's-0123456789abcdef.sqlite");
+  fs::copy(folder_ / "schema.sql", folder / "schema.sql");
+  const Outcome outcome = w_.Run({"migrate", "plan", "--dir", folder.string()});
+  ASSERT_EQ(outcome.exit_status, 0) << Said(outcome);
+  const std::string shown = outcome.out.substr(outcome.out.find("Next: understudy ") + 17);
+  const Outcome pasted =
+      RunCommand({.argv = {"/bin/sh", "-c", std::string(UNDERSTUDY_PROGRAM) + " " + shown},
+                  .environment = w_.Call({}).environment,
+                  .folder = w_.path()});
+  EXPECT_EQ(pasted.exit_status, 0) << Said(pasted);
+  EXPECT_THAT(pasted.out, HasSubstr("prepare: done"));
+}
+
 TEST_F(ProgramHotCopy, TheNewFileAloneTellsItsStatus) {
   ASSERT_EQ(Migrate({"run"}).exit_status, 0);
   const Outcome too_late = Migrate({"reset"});
