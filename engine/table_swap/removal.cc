@@ -204,7 +204,11 @@ std::vector<std::string> TableSwap::Reset(bool dry_run) {
   return RemoveAll(dry_run, false);
 }
 
-std::vector<std::string> TableSwap::Cleanup(bool dry_run) { return RemoveAll(dry_run, true); }
+std::vector<std::string> TableSwap::Cleanup(bool dry_run) {
+  // With the journal goes what is known of the foreign keys that are not whole yet.
+  if (!dry_run) Finish();
+  return RemoveAll(dry_run, true);
+}
 
 // The backups of migrations before this one. What cannot be removed stays, under another name than
 // ours.

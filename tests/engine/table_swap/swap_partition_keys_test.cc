@@ -191,10 +191,15 @@ TEST_F(PartitionKeys, AreToldWhereRowsReferToNothing) {
   EXPECT_EQ(world().Scalar("SELECT count(*) FROM pg_constraint WHERE conrelid = "
                            "'other.event'::regclass AND conname = 'event_person'"),
             "0");
+  // A cleanup would forget them.
+  outcome = world().Cleanup();
+  EXPECT_EQ(outcome.kind, Kind::kFailed) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("a foreign key is not valid"));
   world().target().Run("DELETE FROM other.event WHERE person = 777");
-  outcome = world().Verify();
+  outcome = world().Cleanup();
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_EQ(Keys(), before());
+  EXPECT_EQ(world().Ours(), "");
 }
 
 // A client that holds the tables up for long is not joined by all others.
