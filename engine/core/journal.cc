@@ -103,6 +103,13 @@ void Journal::Create() {
   });
 }
 
+void Journal::LetOneBegin() {
+  if (!IsPostgres(session_)) return;  // one writer at a time as it is
+  session_.Query(
+      "SELECT pg_catalog.pg_advisory_xact_lock("
+      "pg_catalog.hashtextextended('understudy begins', 0))");
+}
+
 std::optional<JournalRecord> Journal::Load() {
   if (!Exists()) return std::nullopt;
   const db::Result result = session_.Query("SELECT strategy, digest, state, epoch, detail FROM " +

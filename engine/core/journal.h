@@ -51,6 +51,9 @@ class Journal {
 
   bool Exists();  // whether the tables are there
   void Create();  // makes them if absent; in a transaction of its own when none is open
+  // Until the end of the transaction that is open: others that begin a migration in this database
+  // wait here.
+  void LetOneBegin();
   std::optional<JournalRecord> Load();  // nullopt: no journal, or none of this id
   void Save(const JournalRecord& record);
   void SetState(State state, const Json& detail = Json::object());

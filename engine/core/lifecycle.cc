@@ -449,16 +449,39 @@ void Lifecycle::DoPrepare() {
         spec_.Target(),
         {.application_name = "understudy-engine journal", .lock_timeout = std::chrono::seconds(5)});
     Journal journal(*session, spec_.id);
+    // Whoever waited for the lock must see what the other one has written.
+    db::Transaction transaction(*session, db::Isolation::kReadCommitted, false, /*immediate=*/true);
     journal.Create();
+    journal.LetOneBegin();
+    migration_->MayBegin(*session);
     JournalRecord record{spec_.strategy, spec_.digest, State::kPreparing, 1, Json::object()};
     if (const auto before = journal.Load()) record.epoch = before->epoch + 1;
     journal.Save(record);
     RememberFiles(journal, migration_->Files());
+    transaction.Commit();
     context_.set_epoch(record.epoch);
   });
-  WithRetries([&] { migration_->Prepare(); });
+  try {
+    WithRetries([&] { migration_->Prepare(); });
+  } catch (const Error& error) {
+    const bool refused =
+        error.kind() == ErrorKind::kUnsupported || error.kind() == ErrorKind::kInvalidSpec;
+    if (refused && migration_->TakeBack()) ForgetBegin();
+    throw;
+  }
   context_.At("prepare.end");
   SetState(State::kSyncing);
+}
+
+// As if it had never been begun: nothing of it stands in another migration's way.
+void Lifecycle::ForgetBegin() {
+  const auto session =
+      db::Connect(spec_.Target(), {.application_name = "understudy-engine journal"});
+  Journal journal(*session, spec_.id);
+  db::Transaction transaction(*session);
+  journal.CheckEpoch(context_.epoch());
+  journal.Drop();
+  transaction.Commit();
 }
 
 // Units of sync until nothing is left to do now, or, following, until somebody asks to stop.

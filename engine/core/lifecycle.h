@@ -80,6 +80,7 @@ class Lifecycle {
  private:
   PhaseOutcome Guarded(Phase phase, const std::function<PhaseOutcome()>& work);
   void DoPrepare();
+  void ForgetBegin();
   // Error(kConflict, "outrun") when it is not caught up at the deadline.
   void DoSync(bool follow, SteadyClock::time_point deadline = SteadyClock::time_point::max());
   void DoDrain();

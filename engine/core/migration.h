@@ -87,7 +87,13 @@ class Migration {
   // Makes the empty database that the journal and the new data go to; only with
   // StrategyInfo::makes_target, when it is absent.
   virtual void MakeTarget() {}
+  // Asked in the transaction that writes down that this migration is begun, by one at a time of all
+  // that begin in this database: throws what stands in its way, and nothing has been begun.
+  virtual void MayBegin(db::Session& /*journal*/) {}
   virtual void Prepare() = 0;  // additive, safe to repeat
+  // After Prepare() has refused: takes back what it did where nothing was built yet; true = nothing
+  // is left, and the migration counts as never begun.
+  virtual bool TakeBack() { return false; }
   virtual SyncProgress SyncStep(const Budget& budget) = 0;
   // Holds new writes back and replays the rest; only with Capabilities().drains.
   virtual void Drain(const CutoverOptions&) {}

@@ -173,23 +173,6 @@ std::vector<Movable> OfProduction(const std::vector<Movable>& all, const SetDeci
 
 }  // namespace
 
-// Two swaps of one database would build the same shadow and exchange the same tables.
-std::optional<core::PlanRefusal> TableSwap::OtherUnderWay(db::Session& session) {
-  if (!core::Journal(session, spec_.id).Exists()) return std::nullopt;
-  const db::Result others = session.Query(
-      "SELECT m.id, m.state FROM understudy.migrations m WHERE m.strategy = 'table-swap' AND "
-      "m.id <> $1 AND (m.state IN ('preparing', 'syncing', 'ready') OR EXISTS (SELECT FROM "
-      "understudy.entries e WHERE e.migration = m.id AND e.name = $2 AND m.state = 'failed')) "
-      "ORDER BY 1",
-      {db::Value::Text(spec_.id), db::Value::Text(kCaptureEntry)});
-  if (others.rows.empty()) return std::nullopt;
-  const std::string& id = others.rows[0][0].text;
-  return core::PlanRefusal{"migration " + id,
-                           "it is under way in this database (" + others.rows[0][1].text +
-                               "): bring it to its cutover first, or take it back with: understudy "
-                               "migrate reset, and its file"};
-}
-
 core::Plan TableSwap::MakePlan() {
   core::Plan plan;
   CheckPooler(spec_.Target(), "target", plan);
@@ -284,60 +267,39 @@ core::Plan TableSwap::MakePlan() {
   return plan;
 }
 
-// Backups of earlier migrations, and others that are under way here.
+// Backups of earlier migrations, all of which prepare removes, and others that are under way here.
 void TableSwap::PlanEarlier(db::Session& session, core::Plan& plan) {
   std::set<std::string> ours;
-  if (core::Journal(session, spec_.id).Exists()) {
-    for (const db::Row& row :
-         session
-             .Query("SELECT id, state FROM understudy.migrations WHERE strategy = 'table-swap' AND "
-                    "id <> $1 ORDER BY id",
-                    {db::Value::Text(spec_.id)})
-             .rows) {
-      core::Journal journal(session, row[0].text);
-      const auto manifest = Manifest::Load(journal);
-      const bool same = !manifest || std::ranges::any_of(manifest->schemas, [&](const auto& names) {
-        return std::ranges::find(settings_.schemas, names.user) != settings_.schemas.end();
-      });
-      if (!same) continue;
-      if (journal.Find(kCutoverEntry)) {
-        Json tables = Json::array();
-        std::int64_t rows = 0;
-        std::int64_t bytes = 0;
-        for (const SchemaNames& names : manifest->schemas) {
-          for (const db::Row& table :
-               session
-                   .Query("SELECT c.relname, greatest(c.reltuples, 0)::bigint, "
-                          "pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n "
-                          "ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' "
-                          "ORDER BY 1",
-                          {db::Value::Text(names.backup)})
-                   .rows) {
-            tables.push_back(db::TableName{names.user, table[0].text}.Display());
-            rows += table[1].AsInteger();
-            bytes += table[2].AsInteger();
-          }
-        }
-        plan.existing_backup = {
-            {"migration", row[0].text}, {"tables", tables}, {"rows", rows}, {"bytes", bytes}};
-        plan.warnings.push_back(
-            "the backup of the migration '" + row[0].text +
-            "' is kept until prepare has succeeded, then removed: from then on that one cannot be "
-            "rolled back");
-        for (const SchemaNames& names : manifest->schemas) ours.insert(names.shadow);
-        continue;
-      }
-      plan.refused.push_back(
-          {"migration '" + row[0].text + "'",
-           "another table swap of the same schemas is under way here (" + row[1].text +
-               (journal.Find(kRolledBackEntry)
-                    ? "): its new tables still stand aside; remove them with understudy migrate "
-                      "cleanup, and its file"
-                    : "): finish it, or give it up with understudy migrate reset, and its file")});
-      for (const SchemaNames& names : manifest ? manifest->schemas : std::vector<SchemaNames>{}) {
-        ours.insert(names.shadow);
+  for (core::PlanRefusal& refusal : OthersInTheWay(session)) {
+    plan.refused.push_back(std::move(refusal));
+  }
+  for (const Other& other : Others(session)) {
+    if (!other.manifest) continue;
+    for (const SchemaNames& names : other.manifest->schemas) ours.insert(names.shadow);
+    if (!other.cut_over) continue;
+    Json tables = Json::array();
+    std::int64_t rows = 0;
+    std::int64_t bytes = 0;
+    for (const SchemaNames& names : other.manifest->schemas) {
+      for (const db::Row& table :
+           session
+               .Query("SELECT c.relname, greatest(c.reltuples, 0)::bigint, "
+                      "pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n "
+                      "ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' "
+                      "ORDER BY 1",
+                      {db::Value::Text(names.backup)})
+               .rows) {
+        tables.push_back(db::TableName{names.user, table[0].text}.Display());
+        rows += table[1].AsInteger();
+        bytes += table[2].AsInteger();
       }
     }
+    plan.existing_backup = {
+        {"migration", other.id}, {"tables", tables}, {"rows", rows}, {"bytes", bytes}};
+    plan.warnings.push_back(
+        "the backup of the migration '" + other.id +
+        "' is kept until prepare has succeeded, then removed: from then on that one cannot be "
+        "rolled back");
   }
   if (const auto mine = core::Journal(session, spec_.id).Load()) {
     const Known known = ReadOrNothing(session);

@@ -89,6 +89,16 @@ void FillOids(const std::vector<Movable>& old_objects, const std::vector<Movable
 
 }  // namespace
 
+// The names that are known before anything is made.
+Manifest TableSwap::NewManifest() const {
+  Manifest manifest;
+  for (const std::string& schema : settings_.schemas) {
+    manifest.schemas.push_back(NamesBeside(schema));
+  }
+  manifest.scratch_database = Scratch::NameFor(spec_.id);
+  return manifest;
+}
+
 // The scratch, the set, and the shadow's tables without rows: committed with the manifest.
 void TableSwap::Build(db::Session& session, Scratch& scratch) {
   const ShadowRequest request = Request();
@@ -103,11 +113,7 @@ void TableSwap::Build(db::Session& session, Scratch& scratch) {
   scratch.RefuseAccess(decision);
   if (!decision.refused.empty()) Refuse(decision.refused[0]);
   for (const std::string& warning : decision.warnings) context_.Log("warn", warning);
-  Manifest manifest;
-  for (const std::string& schema : settings_.schemas) {
-    manifest.schemas.push_back(NamesBeside(schema));
-  }
-  manifest.scratch_database = Scratch::NameFor(spec_.id);
+  Manifest manifest = NewManifest();
   manifest.old_objects = OldObjects(session, decision, settings_);
   manifest.tables = decision.tables;
   AppendLabels(session, decision, request);
@@ -118,6 +124,7 @@ void TableSwap::Build(db::Session& session, Scratch& scratch) {
   const auto building = Connect(std::chrono::seconds(5));  // given up: a dump changes its settings
   db::Transaction transaction(*building);
   core::Journal(*building, spec_.id).CheckEpoch(context_.epoch());
+  RefuseOthers(*building);  // a rollback, say, that came to its end meanwhile
   building->Execute(DumpShadowSchemas(context_, scratch, request, "pre-data", {}));
   building->Execute("SET search_path = ''; SET row_security = off");
   manifest.new_objects = ListMovables(*building, ShadowSchemas(manifest));
@@ -195,7 +202,6 @@ void TableSwap::InstallCapture(db::Session& session) {
     captured.push_back({old_table->oid, new_table->oid, std::move(mapping.rows), 0, 0,
                         CaptureOwner(), spec_.limits.log_max_bytes});
   }
-  WriteRemovalFile(*known.manifest);  // from here on there is something in production to remove
   std::vector<capture::CapturedTable> left;
   for (capture::CapturedTable& table : captured) {
     const bool there = std::ranges::find(known.captured, table.watched,
@@ -366,7 +372,6 @@ void TableSwap::CopyAll(db::Session& session) {
 void TableSwap::Prepare() {
   const auto session = Connect();
   core::Journal journal(*session, spec_.id);
-  if (const auto other = OtherUnderWay(*session)) Refuse(*other);
   EndOldBackends(*session);
   Known known = Read(journal);
   if (known.rolled_back) {  // what an earlier run of this migration has left aside
@@ -414,7 +419,13 @@ void TableSwap::Prepare() {
   if (settings_.drop_orphans) ListDropped(*session);
   scratch.Drop();
   RemoveEarlierBackups(*session, *known.manifest);
-  WriteRemovalFile(*known.manifest);
+  WriteRemovalFile(*session, *known.manifest);
+}
+
+bool TableSwap::TakeBack() {
+  if (ReadOrNothing(*Connect()).manifest) return false;
+  Scratch(context_, Request()).Drop();
+  return true;
 }
 
 // A killed process leaves server processes behind that go on for a while (a CREATE INDEX until its
@@ -435,7 +446,7 @@ void TableSwap::EndOldBackends(db::Session& session) const {
   }
 }
 
-void TableSwap::WriteRemovalFile(const Manifest& manifest) const {
+void TableSwap::WriteRemovalFile(db::Session& session, const Manifest& manifest) const {
   if (context_.rehearsal()) return;  // a scenario's folder is not ours to write in
   std::string sql =
       "-- Removes everything of understudy from this database, by psql alone: triggers, logs, the\n"
@@ -449,10 +460,16 @@ void TableSwap::WriteRemovalFile(const Manifest& manifest) const {
       ";\n"
       "SET lock_timeout = '5s';\n"
       "DROP SCHEMA IF EXISTS understudy CASCADE;\n";
-  for (const SchemaNames& names : manifest.schemas) {
-    for (const std::string& ours : {names.shadow, names.backup}) {
-      sql += "DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(ours) + " CASCADE;\n";
-    }
+  std::set<std::string> schemas;
+  const auto add = [&](const Manifest& one) {
+    for (const SchemaNames& names : one.schemas) schemas.insert({names.shadow, names.backup});
+  };
+  add(manifest);
+  for (const Other& other : Others(session)) {  // the backup that is still there
+    if (other.manifest) add(*other.manifest);
+  }
+  for (const std::string& schema : schemas) {
+    sql += "DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(schema) + " CASCADE;\n";
   }
   const auto file = spec_.folder / "remove-understudy.sql";
   try {

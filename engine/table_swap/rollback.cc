@@ -28,30 +28,6 @@ constexpr std::chrono::milliseconds kOldSnapshotsMayEnd{1500};
 
 }  // namespace
 
-// The new tables go where another migration has begun to build its own.
-void TableSwap::RefuseOthersShadow(db::Session& session, const Known& known) const {
-  std::vector<std::string> shadows;
-  for (const SchemaNames& names : known.manifest->schemas) shadows.push_back(names.shadow);
-  for (const Movable& object : ListMovables(session, shadows)) {
-    if (std::ranges::any_of(known.manifest->new_objects, [&](const Movable& mine) {
-          return mine.oid == object.oid && mine.kind == object.kind;
-        })) {
-      continue;
-    }
-    const auto other = session.MaybeScalar(
-        "SELECT m.id FROM understudy.migrations m WHERE m.strategy = 'table-swap' AND m.id <> $1 "
-        "AND NOT EXISTS (SELECT FROM understudy.entries e WHERE e.migration = m.id AND e.name = "
-        "$2) ORDER BY (m.state = 'failed') DESC, m.id LIMIT 1",
-        {db::Value::Text(spec_.id), db::Value::Text(kCutoverEntry)});
-    throw Error(ErrorKind::kUnsupported,
-                object.Display() + " stands where the new tables are to go" +
-                    (other ? ": the migration '" + other->text +
-                                 "' was begun on the same tables. First: understudy migrate reset, "
-                                 "with its file"
-                           : "; move it elsewhere or drop it, then run this again"));
-  }
-}
-
 // Tables of the new side whose later writes would be lost.
 std::vector<catalog::Oid> TableSwap::NotCarried(db::Session& session, const Known& known) const {
   std::set<catalog::Oid> carried;  // with the partitions, whose rows their root's replay brings

@@ -63,7 +63,9 @@ class TableSwap final : public core::Migration {
     return {.atomic_cutover = true, .retries_cutover = true, .captures = true, .drains = false};
   }
   core::Plan MakePlan() override;
+  void MayBegin(db::Session& session) override;
   void Prepare() override;
+  bool TakeBack() override;
   core::SyncProgress SyncStep(const core::Budget& budget) override;
   void Cutover(const core::CutoverOptions& options) override;
   void Finish() override;
@@ -115,8 +117,21 @@ class TableSwap final : public core::Migration {
   ShadowRequest Request() const;
   ShadowRequest RequestOfPlan() const;  // for a scratch database of plan's own
 
-  // plan.cc: another swap of this database that has not come to its cutover
-  std::optional<core::PlanRefusal> OtherUnderWay(db::Session& session);
+  // others.cc: other table swaps of this database, and which of them stand in the way of this one;
+  // the latter is what plan, prepare and rollback go by.
+  struct Other {
+    std::string id;
+    std::string state;
+    std::optional<Manifest> manifest;  // something of it is built
+    bool cut_over = false;
+    bool finished = false;
+    bool rolled_back = false;
+    bool Shares(const std::vector<std::string>& schemas) const;  // one of these
+  };
+  std::vector<Other> Others(db::Session& session) const;
+  std::vector<core::PlanRefusal> OthersInTheWay(db::Session& session) const;
+  void RefuseOthers(db::Session& session) const;
+  void RefuseOthersShadow(db::Session& session, const Known& known) const;
 
   // prepare.cc
   void Build(db::Session& session, Scratch& scratch);
@@ -132,7 +147,8 @@ class TableSwap final : public core::Migration {
   void ListDropped(db::Session& session);
   // The log's lines and the file beside the migration's; `dropped`: of kDroppedEntry.
   void TellDropped(const Json& dropped, const char* when) const;
-  void WriteRemovalFile(const Manifest& manifest) const;
+  Manifest NewManifest() const;
+  void WriteRemovalFile(db::Session& session, const Manifest& manifest) const;
   void EndOldBackends(db::Session& session) const;
 
   // sync.cc
@@ -212,7 +228,6 @@ class TableSwap final : public core::Migration {
   void ReplayReverse(db::Session& session, const Known& known, bool locked);
 
   // rollback.cc: a line per table that was written to since the cutover
-  void RefuseOthersShadow(db::Session& session, const Known& known) const;
   void FinishRollback(db::Session& session, const Known& known);
   std::vector<std::string> WritesSince(db::Session& session, const Known& known) const;
   void WatchWrites(db::Session& session, Known& known);

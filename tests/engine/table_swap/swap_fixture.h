@@ -2,7 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <functional>
 #include <map>
 #include <set>
@@ -95,6 +98,29 @@ class SwapWorld : public core::Probe {
     return status;
   }
   bool allow_old_snapshots = false;
+
+  // The engine as a process of its own, on its way through `verb`.
+  pid_t Start(const std::function<void()>& verb) {
+    const pid_t pid = ::fork();
+    if (pid != 0) return pid;
+    try {
+      verb();
+    } catch (...) {
+    }
+    ::_exit(0);
+  }
+  // kill -9 where that process stands at `point`.
+  void KillAt(std::string_view point, const std::function<void()>& verb) {
+    const pid_t pid = Start([&] {
+      at_point = [&](std::string_view now) {
+        if (now == point) ::kill(::getpid(), SIGKILL);
+      };
+      verb();
+    });
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFSIGNALED(status)) << point << " was not passed";
+  }
 
   std::string Scalar(const std::string& sql) {
     return target_.Connect()->Scalar(sql).TextOr("NULL");

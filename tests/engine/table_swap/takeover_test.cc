@@ -278,19 +278,165 @@ TEST_F(Takeover, TheLogIsBoundedWhileNobodyReplays) {
   EXPECT_EQ(world_.Cutover().kind, Kind::kDone);
 }
 
-TEST_F(Takeover, TheFileThatRemovesEverythingIsThereAfterACrashInPrepare) {
-  world_.set_rehearsal(false);
-  world_.at_point = [](std::string_view point) {
-    if (point == "copy.before_commit") throw Error(ErrorKind::kCancelled, "killed", "injected");
-  };
-  EXPECT_FALSE(world_.Prepare().ok());
-  world_.at_point = nullptr;
-  const std::string file = ReadFile(world_.folder() / "remove-understudy.sql");
-  EXPECT_THAT(file, HasSubstr("DROP DATABASE IF EXISTS \"understudy_scratch_"));
-  world_.target().Run(file);
+class KilledInPrepare : public Takeover {
+ protected:
+  void SetUp() override {
+    Takeover::SetUp();
+    if (!IsSkipped()) world_.set_rehearsal(false);
+  }
+  // psql has what it needs to take everything away, but for the scratch database, which no
+  // transaction can drop.
+  void ExpectTheFileRemovesAll() {
+    const std::string file = ReadFile(world_.folder() / "remove-understudy.sql");
+    EXPECT_THAT(file, HasSubstr("DROP DATABASE IF EXISTS \"understudy_scratch_"));
+    world_.target().Run(file);
+    EXPECT_EQ(world_.Scalar("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'understudy%'"),
+              "0");
+    EXPECT_EQ(world_.Scalar("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'understudy%'"),
+              "0");
+    EXPECT_EQ(world_.Reset().kind, Kind::kDone);
+    EXPECT_EQ(world_.Ours(), "");
+  }
+};
+
+TEST_F(KilledInPrepare, LeavesTheFileThatRemovesEverythingBeforeAnythingIsBuilt) {
+  world_.KillAt("prepare.schema_built", [&] { world_.Prepare(); });
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'understudy_s%'"),
+            "0");
+  ExpectTheFileRemovesAll();
+}
+
+TEST_F(KilledInPrepare, LeavesTheFileThatRemovesEverythingWhileRowsAreCopied) {
+  world_.KillAt("copy.before_commit", [&] { world_.Prepare(); });
+  ExpectTheFileRemovesAll();
+}
+
+// Behind the shadow's commit, before the first trigger, which waits for a client here.
+TEST_F(KilledInPrepare, LeavesTheFileThatRemovesEverythingBetweenShadowAndCapture) {
+  const auto holder = world_.target().Connect();
+  holder->Execute("BEGIN; LOCK TABLE public.orders IN ROW EXCLUSIVE MODE");
+  const pid_t pid = world_.Start([&] { world_.Prepare(); });
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (world_.Scalar("SELECT to_regclass('understudy_shadow_public.orders') IS NULL") == "t" &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ::kill(pid, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  holder->Execute("ROLLBACK");
+  EXPECT_EQ(world_.Scalar("SELECT to_regclass('understudy_shadow_public.orders') IS NULL"), "f");
   EXPECT_EQ(world_.Scalar("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'understudy%'"), "0");
-  EXPECT_EQ(world_.Reset().kind, Kind::kDone);
+  ExpectTheFileRemovesAll();
+}
+
+// hard-case 22: two migrations of one database, of the same schemas and of others. plan and prepare
+// go by one rule, and who is refused has left nothing.
+class TwoMigrations : public Takeover, public ::testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    Takeover::SetUp();
+    if (IsSkipped()) return;
+    world_.target().Run(
+        "CREATE SCHEMA sales; CREATE TABLE sales.item (id integer PRIMARY KEY);"
+        "INSERT INTO sales.item SELECT generate_series(1, 10)");
+    first_ = world_.document();
+    const auto file = world_.folder() / "second.sql";
+    WriteFileWhole(file, GetParam() ? "ALTER TABLE orders ADD COLUMN note text"
+                                    : "ALTER TABLE sales.item ADD COLUMN note text");
+    second_ = first_;
+    second_["schema"] = {{"sql", {file.string()}}};
+    second_["schemas"] = {GetParam() ? "public" : "sales"};
+  }
+  void Be(const char* id, const Json& document) {
+    world_.set_id(id);
+    world_.document() = document;
+  }
+  void BeFirst() { Be("first", first_); }
+  void BeSecond() { Be("second", second_); }
+  std::string Journal() {
+    return world_.Scalar(
+        "SELECT (SELECT string_agg(m::text, ';' ORDER BY m::text) FROM understudy.migrations m) "
+        "|| (SELECT string_agg(e::text, ';' ORDER BY e::text) FROM understudy.entries e)");
+  }
+  Json first_;
+  Json second_;
+};
+
+TEST_P(TwoMigrations, ARefusedOneLeavesNothingAndPlanSaysTheSame) {
+  BeSecond();
+  std::string journal;
+  bool begun = false;
+  // Behind the plan of the second, before it has written anything, the first one begins.
+  world_.at_point = [&](std::string_view point) {
+    if (begun || point != "prepare.begin") return;
+    begun = true;
+    BeFirst();
+    const core::PhaseOutcome outcome = world_.Prepare();
+    EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+    BeSecond();
+    journal = Journal();
+  };
+  core::PhaseOutcome outcome = world_.Prepare();
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("migration 'first': another table swap is under way"));
+  EXPECT_EQ(outcome.state, core::State::kNone);
+  EXPECT_EQ(Journal(), journal);
+  const core::Plan plan = world_.Plan();
+  ASSERT_EQ(plan.refused.size(), 1U) << Refusals(plan);
+  EXPECT_EQ(plan.refused[0].object + ": " + plan.refused[0].why, outcome.message);
+  EXPECT_EQ(world_.Prepare().kind, Kind::kRefused);
+  EXPECT_EQ(Journal(), journal);
+
+  // The refused one holds nobody up, and comes to its turn.
+  BeFirst();
+  outcome = world_.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  BeSecond();
+  EXPECT_THAT(Warnings(world_.Plan()), HasSubstr("the backup of the migration 'first'"));
+  outcome = world_.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Verify().kind, Kind::kDone);
+  EXPECT_EQ(world_.Cleanup().kind, Kind::kDone);
   EXPECT_EQ(world_.Ours(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(OfOneDatabase, TwoMigrations, ::testing::Bool(), [](const auto& which) {
+  return std::string(which.param ? "SameSchemas" : "OtherSchemas");
+});
+
+// Of two that begin in the same moment exactly one goes on.
+TEST_F(Takeover, OneOfTwoThatBeginTogetherGoesOn) {
+  std::vector<pid_t> pids;
+  for (const char* id : {"one", "two", "three"}) {
+    world_.set_id(id);
+    pids.push_back(world_.Start([&] { world_.Prepare(); }));
+  }
+  for (const pid_t pid : pids) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFEXITED(status));
+  }
+  EXPECT_EQ(world_.Scalar("SELECT string_agg(state, ',') FROM understudy.migrations"), "ready");
+}
+
+// What only the scratch database shows: nothing of it stands in another migration's way.
+TEST_F(Takeover, APrepareThatIsRefusedBeforeAnythingIsBuiltIsForgotten) {
+  world_.at_point = [&](std::string_view point) {
+    if (point == "prepare.begin") world_.SchemaBySql("CREATE ROLE understudy_nobody");
+  };
+  core::PhaseOutcome outcome = world_.Prepare();
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("acts on the whole server"));
+  EXPECT_EQ(outcome.state, core::State::kNone);
+  EXPECT_EQ(world_.Ours(), "");
+  world_.at_point = nullptr;
+  world_.SchemaBySql("ALTER TABLE orders ADD COLUMN note text");
+  world_.set_id("other");
+  outcome = world_.Prepare();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
 }
 
 }  // namespace
