@@ -281,6 +281,45 @@ class Mapper {
     return best;
   }
 
+  static std::string KeyColumn(const Column& column) {
+    return db::DisplayIdentifier(column.name) + " " + column.type +
+           (column.collation.empty() || column.collation == "pg_catalog.\"default\""
+                ? ""
+                : " COLLATE " + column.collation);
+  }
+
+  static std::string Primary(const Table& table) {
+    for (const Key& key : table.keys) {
+      if (!key.primary) continue;
+      std::string all;
+      for (const std::string& column : key.columns) {
+        all += (all.empty() ? "" : ", ") + KeyColumn(*table.Find(column));
+      }
+      return "(" + all + ")";
+    }
+    return "none";
+  }
+
+  // What writes are found again by is another key from the cutover on: for clients, for foreign
+  // keys, for what else goes by it.
+  void TellOtherKeys(const Key& captured) {
+    std::string before;
+    std::string after;
+    for (const std::string& column : captured.columns) {
+      before += (before.empty() ? "" : ", ") + KeyColumn(*old_.Find(column));
+      after += (after.empty() ? "" : ", ") + KeyColumn(*Carrier(column));
+    }
+    if (before != after) {
+      map_.notes.push_back("the key (" + before + ") that its writes are captured by becomes (" +
+                           after + ")");
+    }
+    if (const std::string was = Primary(old_), is = Primary(new_);
+        was != is && !(captured.primary && was == "(" + before + ")" && is == "(" + after + ")")) {
+      map_.notes.push_back("its primary key is " + was + " and becomes " + is +
+                           "; a row that the new one refuses stops the cutover");
+    }
+  }
+
   void ChooseKey() {
     if (old_.keys.empty()) {
       Refuse(old_.name.Display() +
@@ -313,6 +352,7 @@ class Mapper {
       map_.notes.push_back("the new " + new_.name.Display() + " has no unique index over " +
                            chosen->name + "'s columns: bringing writes over will be slow");
     }
+    TellOtherKeys(*chosen);
     capture::RowMapping& rows = map_.rows;
     rows.key = chosen->columns;
     rows.key_equals = chosen->equals;

@@ -253,6 +253,9 @@ core::Plan TableSwap::MakePlan() {
       OfProduction(ListMovables(*session, settings_.schemas), decision);
   CheckPrivileges(*session, old_objects, settings_, plan);
   CheckReplication(*session, old_objects, settings_, plan);
+  if (!settings_.from_source) CheckReading(*session, "target", plan);
+  CheckConnections(*session, settings_.from_source ? fresh.get() : nullptr, spec_.limits.jobs,
+                   plan);
   CheckLockTable(*session, old_objects, plan);
   try {
     PlanTables(*session, *fresh, decision, old_objects, plan);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/db/identifier.h"
@@ -22,6 +23,12 @@ constexpr std::chrono::milliseconds kVacuumGoes{1000};  // from the server's wor
 constexpr std::size_t kNamesShown = 200;
 constexpr const char* kGrantStep = "the least that its role needs: ";
 constexpr const char* kInsteadStep = "instead of a superuser this is enough: ";
+
+// Beside one of each job. Of the target: the migration's lock, the phase's own session, the watch
+// of the log, the copy's or pg_dump's, the pacer's, one for a moment. Of the source: the one that
+// holds the snapshot, one for a moment.
+constexpr std::int64_t kTargetSessions = 6;
+constexpr std::int64_t kSourceSessions = 2;
 
 std::string Lines(const db::Result& result) {
   std::string all;
@@ -174,33 +181,146 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
 }
 
 void CheckReading(db::Session& session, const std::string& side, core::Plan& plan) {
-  const db::Row role = session.Query("SELECT quote_ident(current_user), current_user").rows.at(0);
+  const db::Row role =
+      session
+          .Query(
+              "SELECT quote_ident(current_user), rolsuper FROM pg_roles WHERE rolname = "
+              "current_user")
+          .rows.at(0);
+  const std::string name = role[1].AsBool() ? "ANOTHER_ROLE" : role[0].text;
   // pg_dump reads the schema of the whole database, and locks every table in it for that.
-  const db::Result missing = session.Query(R"(
-SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'),
-       string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname NOT LIKE 'pg\_%'
-  AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'understudy%'
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                  AND d.objid = c.oid AND d.deptype = 'e')
-  AND NOT (has_schema_privilege(n.oid, 'USAGE')
+  const db::Result schemas = session.Query(R"(
+SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'), m.missing
+FROM pg_namespace n CROSS JOIN LATERAL (
+  SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid) FILTER (WHERE NOT (
+           has_schema_privilege(n.oid, 'USAGE')
            AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
-               ELSE has_table_privilege(c.oid, 'SELECT') END)
-GROUP BY n.oid, n.nspname ORDER BY 1)");
-  for (const db::Row& row : missing.rows) {
-    std::string sql;
-    if (!row[1].AsBool())
-      sql = "GRANT USAGE ON SCHEMA " + row[0].text + " TO " + role[0].text + "; ";
+               ELSE has_table_privilege(c.oid, 'SELECT') END)) AS missing,
+         coalesce(bool_or(NOT pg_has_role(c.relowner, 'USAGE') OR s.rolsuper), false) AS needed
+  FROM pg_class c CROSS JOIN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) s
+  WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'S')
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                    AND d.objid = c.oid AND d.deptype = 'e')) m
+WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+  AND n.nspname NOT LIKE 'understudy%' AND m.needed ORDER BY 1)");
+  const std::string before = std::string(role[1].AsBool() ? kInsteadStep : kGrantStep);
+  for (const db::Row& row : schemas.rows) {
+    const std::string usage = "GRANT USAGE ON SCHEMA " + row[0].text + " TO " + name;
+    std::string reading;
     for (const char* kind : {"TABLES", "SEQUENCES"}) {
-      sql += std::string("GRANT SELECT ON ALL ") + kind + " IN SCHEMA " + row[0].text + " TO " +
-             role[0].text + (*kind == 'T' ? "; " : "");
+      reading += std::string(reading.empty() ? "" : "; ") + "GRANT SELECT ON ALL " + kind +
+                 " IN SCHEMA " + row[0].text + " TO " + name;
     }
+    core::PlanStep step;
+    step.phase = "plan";
+    step.what = (side == "target" ? "" : "in the " + side + ", ") + before + usage + "; " + reading;
+    plan.steps.push_back(std::move(step));
+    if (row[2].is_null()) continue;
     std::string names = row[2].text;
     if (names.size() > kNamesShown) names = names.substr(0, names.rfind(", ", kNamesShown)) + ", …";
-    plan.refused.push_back(
-        {"role " + role[0].text, "it may not read " + names + " in the " + side + ": " + sql});
+    plan.refused.push_back({"role " + name, "it may not read " + names + " in the " + side + ": " +
+                                                (row[1].AsBool() ? "" : usage + "; ") + reading});
   }
+}
+
+namespace {
+
+struct Sessions {
+  std::int64_t on_server = 0;
+  std::int64_t of_role = 0;
+  std::int64_t of_database = 0;
+};
+
+struct Place {
+  std::string server;
+  std::string role;
+  std::string database;
+};
+
+Place PlaceOf(db::Session& session) {
+  const db::Row row = session
+                          .Query(
+                              "SELECT concat_ws(' ', pg_postmaster_start_time(), "
+                              "current_setting('port')), current_user, current_database()")
+                          .rows.at(0);
+  return {row[0].text, row[1].text, row[2].text};
+}
+
+void CheckRoom(db::Session& session, const std::string& side, const Sessions& needed, int jobs,
+               core::Plan& plan) {
+  // What a plan has open itself is free again in a moment.
+  const db::Row row = session
+                          .Query(R"(
+WITH used AS MATERIALIZED (
+  SELECT a.usesysid, a.datid FROM pg_stat_activity a
+  WHERE a.usesysid IS NOT NULL AND a.datid IS NOT NULL
+    AND coalesce(a.backend_type, 'client backend') = 'client backend'
+    AND NOT (a.usename = current_user AND a.application_name LIKE 'understudy-engine%')),
+me AS (SELECT oid, rolsuper, rolconnlimit FROM pg_roles WHERE rolname = current_user),
+here AS (SELECT oid, datconnlimit FROM pg_database WHERE datname = current_database())
+SELECT current_setting('max_connections')::bigint,
+  current_setting('superuser_reserved_connections')::bigint
+    + coalesce(current_setting('reserved_connections', true)::bigint, 0),
+  (SELECT count(*) FROM used),
+  CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END,
+  (SELECT count(*) FROM used WHERE usesysid = me.oid),
+  CASE WHEN rolsuper THEN -1 ELSE datconnlimit END,
+  (SELECT count(*) FROM used WHERE datid = here.oid),
+  quote_ident(current_user), quote_ident(current_database())
+FROM me, here)")
+                          .rows.at(0);
+  const auto numbers = [&](std::int64_t count) {
+    return "a prepare opens up to " + std::to_string(count) +
+           " connections there (limits.jobs = " + std::to_string(jobs) + ")";
+  };
+  const std::int64_t free = row[0].AsInteger() - row[1].AsInteger() - row[2].AsInteger();
+  const std::string server = numbers(needed.on_server) + ", and " +
+                             std::to_string(std::max<std::int64_t>(0, free)) +
+                             " are free (max_connections = " + row[0].text + ", " + row[1].text +
+                             " of them kept back, " + row[2].text + " in use)";
+  const std::string object = "the connections of the " + side + "'s server";
+  if (needed.on_server > free) {
+    plan.refused.push_back({object, server +
+                                        ": end sessions that are not needed, lower limits.jobs, or "
+                                        "raise max_connections and restart the server"});
+  } else if (2 * needed.on_server > free) {
+    plan.warnings.push_back(object + ": " + server + "; clients that come meanwhile may find none");
+  }
+  const auto limited = [&](const std::string& what, std::int64_t limit, std::int64_t used,
+                           std::int64_t count, const std::string& alter) {
+    if (limit < 0 || used + count <= limit) return;
+    plan.refused.push_back({what, numbers(count) + ", and its CONNECTION LIMIT of " +
+                                      std::to_string(limit) + " leaves " +
+                                      std::to_string(std::max<std::int64_t>(0, limit - used)) +
+                                      ": lower limits.jobs, or: " + alter + " CONNECTION LIMIT " +
+                                      std::to_string(used + count)});
+  };
+  if (needed.of_role > 0) {
+    limited("role " + row[7].text, row[3].AsInteger(), row[4].AsInteger(), needed.of_role,
+            "ALTER ROLE " + row[7].text);
+  }
+  limited("database " + row[8].text, row[5].AsInteger(), row[6].AsInteger(), needed.of_database,
+          "ALTER DATABASE " + row[8].text);
+}
+
+}  // namespace
+
+void CheckConnections(db::Session& target, db::Session* source, int jobs, core::Plan& plan) {
+  const std::int64_t of_target = jobs + kTargetSessions;
+  const std::int64_t of_source = jobs + kSourceSessions;
+  Sessions at_target{of_target, of_target, of_target};
+  if (source != nullptr) {
+    Sessions at_source{of_source, of_source, of_source};
+    const Place here = PlaceOf(target);
+    const Place there = PlaceOf(*source);
+    if (here.server == there.server) {
+      at_target.on_server += std::exchange(at_source.on_server, 0);
+      if (here.role == there.role) at_target.of_role += std::exchange(at_source.of_role, 0);
+      if (here.database == there.database) at_target.of_database += at_source.of_database;
+    }
+    CheckRoom(*source, "source", at_source, jobs, plan);
+  }
+  CheckRoom(target, "target", at_target, jobs, plan);
 }
 
 void CheckStandby(db::Session& target, core::Plan& plan) {
@@ -228,7 +348,9 @@ void CheckPooler(const db::Endpoint& endpoint, const std::string& side, core::Pl
       }
       plan.warnings.push_back("the connection to the " + side +
                               " goes through a pooler: it must stay in session mode and leave room "
-                              "for limits.jobs + 4 connections; the server itself is better");
+                              "for limits.jobs + " +
+                              std::to_string(kTargetSessions) +
+                              " connections; the server itself is better");
       return;
     case db::Pooler::kSharedSession:
       plan.refused.push_back(

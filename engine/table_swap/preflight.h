@@ -28,6 +28,9 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
 // A pooler between us and the server that gives each transaction another server process. `side`:
 // "target", "source". First of all, since such a server must not see a session of ours.
 void CheckPooler(const db::Endpoint& endpoint, const std::string& side, core::Plan& plan);
+// Room for the sessions of `jobs` workers, of a target and, where it is there, of a source: on the
+// servers, and within the CONNECTION LIMIT of role and database.
+void CheckConnections(db::Session& target, db::Session* source, int jobs, core::Plan& plan);
 // Room in the server's lock table, for the objects of both sides at once.
 void CheckLockTable(db::Session& session, const std::vector<Movable>& old_objects,
                     core::Plan& plan);
@@ -37,7 +40,8 @@ SpaceNeeds NeedsOf(db::Session& session, const std::vector<std::uint32_t>& table
 // Room on the disks of the target's server: no server tells it, so it is only known of one that
 // runs on this machine.
 void CheckDisk(db::Session& session, const SpaceNeeds& needs, core::Plan& plan);
-// Whether pg_dump could read the schema of this database; with the GRANTs that it needs.
+// Whether pg_dump could read the schema of this database; the steps list the GRANTs for all of it,
+// what is missing is refused with the one that helps.
 void CheckReading(db::Session& session, const std::string& side, core::Plan& plan);
 // A target that takes no writes.
 void CheckStandby(db::Session& target, core::Plan& plan);

@@ -530,5 +530,120 @@ TEST(Plan, NamesPreparedTransactionsAndEventTriggers) {
   EXPECT_THAT(Warnings(plan), Not(HasSubstr("left behind")));
 }
 
+// hard-case 71: what prepare may open at once is what plan has promised, to the last connection.
+TEST(Plan, RefusesWhereTheServerHasTooFewConnections) {
+  NEED_POSTGRES_BINARIES();
+  const std::string none_kept = "superuser_reserved_connections=0";
+  const std::string no_senders = "max_wal_senders=0";
+  const std::string minimal = "wal_level=minimal";
+  OwnServer server;
+  SwapWorld world(server.endpoint());
+  Fill(world);
+  world.document()["limits"] = {{"jobs", 3}};
+  server.Restart({none_kept, no_senders, minimal, "max_connections=13"});
+  core::Plan plan = world.Plan();
+  EXPECT_THAT(Refusals(plan),
+              AllOf(HasSubstr("the connections of the target's server: "),
+                    HasSubstr("opens up to 14 connections there (limits.jobs = 3), and 13 are free "
+                              "(max_connections = 13, 0 of them kept back, 0 in use)"),
+                    HasSubstr("lower limits.jobs")));
+  EXPECT_EQ(world.Prepare().kind, Kind::kRefused);
+  EXPECT_EQ(world.Ours(), "");
+
+  server.Restart({none_kept, no_senders, minimal, "max_connections=14"});
+  plan = world.Plan();
+  EXPECT_EQ(Refusals(plan), "");
+  EXPECT_THAT(Warnings(plan), HasSubstr("clients that come meanwhile may find none"));
+  const core::PhaseOutcome outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+
+  server.Restart({none_kept, no_senders, minimal, "max_connections=14"});
+  EXPECT_EQ(world.Rollback().kind, Kind::kDone);
+}
+
+// hard-case 71
+TEST(Plan, RefusesWhereRoleOrDatabaseMayNotConnectOftenEnough) {
+  NEED_POSTGRES_BINARIES();
+  const OwnServer server;
+  SwapWorld world(server.endpoint());
+  Fill(world);
+  const std::string name = world.target().endpoint().Setting("dbname");
+  world.target().Run(
+      "CREATE ROLE mover LOGIN CONNECTION LIMIT 9; GRANT pg_read_all_data TO mover;" +
+      ("ALTER DATABASE \"" + name + "\" CONNECTION LIMIT 8"));
+  const auto held = world.target().Connect();
+  world.set_target_by(world.target().endpoint().WithSetting("user", "mover"));
+  EXPECT_THAT(
+      Refusals(world.Plan()),
+      AllOf(Not(HasSubstr("the connections of the")), Not(HasSubstr("role mover: a prepare")),
+            HasSubstr("database " + name +
+                      ": a prepare opens up to 8 connections there (limits.jobs = 2), and its "
+                      "CONNECTION LIMIT of 8 leaves 7"),
+            HasSubstr("CONNECTION LIMIT 9")));
+  world.target().Run("ALTER ROLE mover CONNECTION LIMIT 5; ALTER DATABASE \"" + name +
+                     "\" CONNECTION LIMIT 9");
+  EXPECT_THAT(
+      Refusals(world.Plan()),
+      AllOf(HasSubstr("role mover: a prepare opens up to 8 connections there"),
+            HasSubstr("ALTER ROLE mover CONNECTION LIMIT 8"), Not(HasSubstr("database " + name))));
+}
+
+// A person reads of another key before it is in service: what clients look rows up by.
+TEST(Plan, TellsOfAnotherKey) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE TABLE wide (id integer PRIMARY KEY, v text);"
+      "CREATE TABLE other (id integer PRIMARY KEY, email text NOT NULL UNIQUE);"
+      "CREATE TABLE same (id integer PRIMARY KEY, email text NOT NULL UNIQUE)");
+  world.SchemaBySql(
+      "ALTER TABLE wide ALTER id TYPE bigint;"
+      "ALTER TABLE other DROP CONSTRAINT other_pkey, ADD UNIQUE (id), ADD PRIMARY KEY (email);"
+      "ALTER TABLE same ADD COLUMN note text");
+  const core::Plan plan = world.Plan();
+  EXPECT_EQ(Refusals(plan), "");
+  EXPECT_THAT(
+      Warnings(plan),
+      AllOf(HasSubstr("public.wide: the key (id integer) that its writes are captured by becomes "
+                      "(id bigint)"),
+            HasSubstr("public.other: its primary key is (id integer) and becomes (email text)"),
+            Not(HasSubstr("public.wide: its primary key")), Not(HasSubstr("public.same: the key")),
+            Not(HasSubstr("public.same: its primary key"))));
+}
+
+// pg_dump locks every table of the database: what a superuser's plan says is enough for the role,
+// schemas that have no part in it included.
+TEST(Plan, ListsWhatARoleMustReadOfOtherSchemas) {
+  NEED_POSTGRES_BINARIES();
+  const OwnServer server;
+  SwapWorld world(server.endpoint(), false);
+  world.target().Run(
+      "CREATE ROLE owns; CREATE ROLE mover LOGIN;"
+      "CREATE TABLE users (id serial PRIMARY KEY); ALTER TABLE users OWNER TO owns;"
+      "CREATE SCHEMA \"Other\"; CREATE TABLE \"Other\".log (id serial PRIMARY KEY)");
+  world.SchemaBySql("ALTER TABLE users ADD COLUMN note text");
+  const std::string before = "instead of a superuser this is enough: ";
+  std::vector<std::string> grants;
+  for (const core::PlanStep& step : world.Plan().steps) {
+    if (!step.what.starts_with(before)) continue;
+    std::string sql = step.what.substr(before.size());
+    for (auto at = sql.find("ANOTHER_ROLE"); at != std::string::npos;
+         at = sql.find("ANOTHER_ROLE")) {
+      sql.replace(at, 12, "mover");
+    }
+    grants.push_back(sql);
+  }
+  EXPECT_THAT(grants, ::testing::Contains(HasSubstr("GRANT USAGE ON SCHEMA \"Other\" TO mover; "
+                                                    "GRANT SELECT ON ALL TABLES IN SCHEMA")));
+  world.set_target_by(world.target().endpoint().WithSetting("user", "mover"));
+  EXPECT_THAT(Refusals(world.Plan()),
+              HasSubstr("role mover: it may not read \"Other\".log_id_seq, \"Other\".log in the "
+                        "target: GRANT USAGE ON SCHEMA \"Other\" TO mover"));
+  for (const std::string& sql : grants) world.target().Run(sql);
+  EXPECT_EQ(Refusals(world.Plan()), "");
+  const core::PhaseOutcome outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
 }  // namespace
 }  // namespace understudy::table_swap
