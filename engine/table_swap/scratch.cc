@@ -181,21 +181,65 @@ bool HasTablespacesOf(db::Session& source, db::Session& target) {
   return true;
 }
 
-// Roles, databases, tablespaces, the server's settings, memberships: what a scratch database beside
-// the target would not keep to itself.
-bool ActsOnTheServer(const std::string& sql) {
+// Whether a statement of these words begins at `at`.
+bool ActsOnTheServer(const std::vector<std::string>& tokens, std::size_t at) {
   static const std::set<std::string> shared = {"ROLE",     "USER",       "GROUP",
                                                "DATABASE", "TABLESPACE", "SYSTEM"};
-  const std::vector<std::string> tokens = db::Tokens(sql, db::Engine::kPostgres);
   const auto word = [&](std::size_t place) {
-    return place < tokens.size() ? tokens[place] : std::string();
+    return at + place < tokens.size() ? tokens[at + place] : std::string();
   };
   if (word(0) == "GRANT" || word(0) == "REVOKE") {  // a membership is ON nothing
-    return std::ranges::find(tokens, "ON") == tokens.end();
+    const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto end = std::find(begin, tokens.end(), ";");
+    return std::find(begin, end, "ON") == end;
   }
   if (word(1) == "OWNED") return word(0) == "REASSIGN" || word(0) == "DROP";
   return (word(0) == "CREATE" || word(0) == "ALTER" || word(0) == "DROP") &&
          shared.contains(word(1)) && !(word(1) == "USER" && word(2) == "MAPPING");
+}
+
+// The words of a block in capitals, those of its strings with them (what EXECUTE is given), and
+// semicolons; without comments.
+std::vector<std::string> WordsOfBlock(const std::string& sql) {
+  std::vector<std::string> words;
+  std::string word;
+  const auto end_word = [&] {
+    if (!word.empty()) words.push_back(std::move(word));
+    word.clear();
+  };
+  for (std::size_t i = 0; i < sql.size(); ++i) {
+    const char c = sql[i];
+    if (c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')) {
+      word += c;
+      continue;
+    }
+    if (c >= 'a' && c <= 'z') {
+      word += static_cast<char>(c - 'a' + 'A');
+      continue;
+    }
+    end_word();
+    if (c == ';') words.emplace_back(";");
+    if (sql.compare(i, 2, "--") == 0) {
+      i = std::min(sql.find('\n', i), sql.size());
+    } else if (sql.compare(i, 2, "/*") == 0) {
+      i = std::min(sql.find("*/", i + 2), sql.size() - 2) + 1;
+    }
+  }
+  end_word();
+  return words;
+}
+
+// Roles, databases, tablespaces, the server's settings, memberships: what a scratch database beside
+// the target would not keep to itself. Of a block (DO) whatever its text says anywhere; the bodies
+// of functions only define what may be called, and are not looked into.
+bool ActsOnTheServer(const std::string& sql) {
+  const std::vector<std::string> tokens = db::Tokens(sql, db::Engine::kPostgres);
+  if (tokens.empty() || tokens[0] != "DO") return ActsOnTheServer(tokens, 0);
+  const std::vector<std::string> words = WordsOfBlock(sql);
+  for (std::size_t at = 0; at < words.size(); ++at) {
+    if (ActsOnTheServer(words, at)) return true;
+  }
+  return false;
 }
 
 std::string CreateSql(db::Session& target, const std::string& name) {

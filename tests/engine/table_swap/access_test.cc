@@ -127,7 +127,10 @@ TEST_F(SwapAccess, KeepsFilesFromTheWholeServer) {
   for (const char* sql :
        {"/* a role */ -- of ours\n CREATE ROLE understudy_access_other", "DROP OWNED BY postgres",
         "ALTER DATABASE postgres SET work_mem = '5MB'", "grant understudy_access_owner TO postgres",
-        "ALTER SYSTEM SET work_mem = '5MB'"}) {
+        "ALTER SYSTEM SET work_mem = '5MB'",
+        "DO $$ BEGIN IF true THEN create role understudy_access_other; END IF; END $$",
+        "DO LANGUAGE plpgsql 'BEGIN EXECUTE format(''DROP  DATABASE %I'', ''nothing''); END'",
+        "DO $body$ BEGIN GRANT understudy_access_owner TO postgres; END $body$"}) {
     SwapWorld world(false);
     Fill(world);
     world.SchemaBySql(sql);
@@ -135,6 +138,17 @@ TEST_F(SwapAccess, KeepsFilesFromTheWholeServer) {
     EXPECT_NE(outcome.kind, Kind::kDone);
     EXPECT_THAT(outcome.message, HasSubstr("it acts on the whole server"));
   }
+}
+
+TEST_F(SwapAccess, TakesBlocksThatStayInTheDatabase) {
+  SwapWorld world(false);
+  Fill(world);
+  world.SchemaBySql(
+      "DO $$ BEGIN -- create role nobody\n /* drop database all */ CREATE TABLE made_in_block (id "
+      "integer PRIMARY KEY, role text, \"user\" text); GRANT SELECT ON made_in_block TO "
+      "understudy_access_owner; END $$");
+  const core::Plan plan = world.Plan();
+  EXPECT_EQ(Refusals(plan), "");
 }
 
 }  // namespace
