@@ -188,6 +188,23 @@ void TableSwap::LockOutgoing(db::Session& session, const Exchange& exchange,
   }
 }
 
+// The new columns that CheckBeforeLocks passes over: "public.orders.seen_at".
+Json TableSwap::NotCompared(const Known& known) {
+  Json columns = Json::array();
+  for (const capture::CapturedTable& table : known.captured) {
+    const auto named = std::ranges::find(known.manifest->tables, table.watched, &SetTable::old_oid);
+    if (named == known.manifest->tables.end()) continue;
+    const auto add = [&](const std::string& column) {
+      columns.push_back(named->name.Display() + "." + db::DisplayIdentifier(column));
+    };
+    for (const std::string& column : table.mapping.not_compared) add(column);
+    for (const capture::ColumnSource& source : table.mapping.columns) {
+      if (!source.compared) add(source.column);
+    }
+  }
+  return columns;
+}
+
 ExchangeRequest TableSwap::Forth(const Known& known) const {
   const Manifest& manifest = *known.manifest;
   ExchangeRequest request;
@@ -225,9 +242,13 @@ void TableSwap::CheckBeforeLocks(db::Session& session, const Known& known) {
     if (comparison.equal) continue;
     const auto name = catalog::NameOf(session, table.watched);
     if (truncated) {
-      throw Error(ErrorKind::kConflict,
-                  (name ? name->Display() : "a table") + " was truncated again and again",
-                  "truncate");
+      throw Error(
+          ErrorKind::kConflict,
+          (name ? name->Display() : "a table") +
+              " was truncated again and again while it was compared, more often than that takes; "
+              "production is unchanged. Keep what truncates it from doing so for a moment, "
+              "then: understudy migrate cutover",
+          "truncate");
     }
     throw Error(ErrorKind::kMismatch,
                 (name ? name->Display() : "a table") +
@@ -608,7 +629,8 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
                                 {"inner_keys", DependentsJson(reverse.inner_keys)},
                                 {"dropped_keys", DependentsJson(exchange.dropped_keys())},
                                 {"outside_finishes", FinishesJson(exchange.outside_finishes())},
-                                {"finishes", FinishesJson(exchange.finishes())}});
+                                {"finishes", FinishesJson(exchange.finishes())},
+                                {"not_compared", NotCompared(known)}});
   });
   context_.At("cutover.before_commit", {{"locked_ms", budget.milliseconds()}});
   exchange.sequences().CarryForLateWaiters(*session);

@@ -181,6 +181,7 @@ class TableSwap final : public core::Migration {
   void WaitForOldSnapshots(db::Session& session, const Known& known,
                            const core::CutoverOptions& options);
   ExchangeRequest Forth(const Known& known) const;
+  static Json NotCompared(const Known& known);
   void RememberAttempt(db::Session& session, const char* verb) const;
   // What is done under the locks for each table that was written to, made ready before them.
   struct ReadyDrain {

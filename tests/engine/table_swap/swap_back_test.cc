@@ -3,6 +3,7 @@
 // The way back: what a rollback carries, and what it may not lose in silence.
 namespace understudy::table_swap {
 namespace {
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Kind = core::PhaseOutcome::Kind;
@@ -57,6 +58,59 @@ TEST_F(TableSwapBack, LosesNothingWhenTheNextMigrationIsGivenUp) {
   const core::PhaseOutcome outcome = world_.Rollback();
   ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_EQ(Persons(), persons + " 12later");
+}
+
+// hard-cases 25, 62: kill -9 while its triggers watch for writes. They cost users nothing but their
+// time, and go with the next rollback or the cleanup.
+TEST_F(TableSwapBack, IsDoneAgainAfterAKillWhileItWatches) {
+  NEED_POSTGRES();
+  CutOver(/*reverse=*/false);
+  world_.KillAt("rollback.before_commit", [&] { world_.Rollback(); });
+  EXPECT_THAT(world_.Ours(), AllOf(HasSubstr("on public.area"), HasSubstr("on public.person")));
+  EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 1"), "new");
+  core::PhaseOutcome outcome = world_.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 1"), "old");
+  EXPECT_THAT(world_.Ours(), Not(HasSubstr(" on ")));
+  outcome = world_.Cleanup();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Ours(), "");
+}
+
+TEST_F(TableSwapBack, IsTakenAwayByACleanupAfterAKillWhileItWatches) {
+  NEED_POSTGRES();
+  CutOver(/*reverse=*/false);
+  world_.KillAt("rollback.before_commit", [&] { world_.Rollback(); });
+  world_.target().Run("UPDATE person SET name = 'written' WHERE id = 1");
+  EXPECT_THAT(world_.Rollback().message, HasSubstr("would lose what was written"));
+  world_.KillAt("rollback.before_commit", [&] { world_.Rollback(/*lose_writes=*/true); });
+  const core::PhaseOutcome outcome = world_.Cleanup();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Ours(), "");
+  EXPECT_EQ(world_.Scalar("SELECT name FROM public.area WHERE id = 1"), "new");
+  EXPECT_EQ(world_.Scalar("SELECT name FROM public.person WHERE id = 1"), "written");
+}
+
+// hard-case 68: what verify has not looked at is said as such, by name.
+TEST_F(TableSwapBack, VerifyNamesWhatItDoesNotCompare) {
+  NEED_POSTGRES();
+  world_.document()["preserved"] = {"person"};
+  world_.target().Run(std::string(kTables) + "INSERT INTO person VALUES (1, 'p')");
+  world_.source().Run(std::string(kTables) +
+                      "ALTER TABLE person ADD COLUMN made timestamptz DEFAULT now();"
+                      "INSERT INTO area VALUES (1, 'new')");
+  ASSERT_EQ(world_.Cutover().kind, Kind::kDone);
+  // It passes over what is wrong here, and so it must not count as looked at.
+  world_.target().Run(
+      "UPDATE area SET name = 'spoilt'; DELETE FROM person; "
+      "ALTER TABLE area ADD CHECK (id > 0); COMMENT ON TABLE area IS 'other'");
+  ASSERT_EQ(world_.Verify().kind, Kind::kDone);
+  EXPECT_THAT(world_.not_checked,
+              AllOf(HasSubstr("rows: none is read now"),
+                    HasSubstr("rows of replaced tables: as COPY brought them"),
+                    HasSubstr("columns that were never compared"), HasSubstr("public.person.made"),
+                    Not(HasSubstr("public.person.name")), HasSubstr("check constraints"),
+                    HasSubstr("owners, grants, policies, comments")));
 }
 
 // hard-case 134, on the way back.

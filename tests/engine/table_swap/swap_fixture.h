@@ -60,6 +60,7 @@ class SwapWorld : public core::Probe {
   std::function<void(const std::string& text)> at_log;
   std::vector<std::string> points;
   std::vector<std::string> logs;
+  std::string not_checked;  // of the last verify
 
   core::PhaseOutcome Through(core::Phase phase) {
     return With([&](core::Lifecycle& lifecycle) { return lifecycle.RunThrough(phase); });
@@ -146,6 +147,7 @@ class SwapWorld : public core::Probe {
     if (event.kind != "point") return;
     const std::string point = event.data.value("point", "");
     points.push_back(point);
+    if (point == "verify.end") not_checked = event.data.at("attributes").at("not_checked").dump();
     if (at_point) at_point(point);
   }
 
