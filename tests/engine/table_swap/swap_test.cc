@@ -643,6 +643,32 @@ TEST(TableSwapTruncate, ComparesTablesThatAreTruncatedMeanwhile) {
   EXPECT_EQ(world.Scalar("SELECT string_agg(id::text, ' ') FROM public.queue"), "7");
 }
 
+// hard-case 38: a table that is emptied more often than an attempt takes. It is named in the end.
+TEST(TableSwapTruncate, NamesATableThatIsTruncatedAgainAndAgain) {
+  NEED_POSTGRES();
+  SwapWorld world(/*with_source=*/false);
+  world.SchemaBySql("ALTER TABLE public.queue ADD COLUMN \"new\" integer;");
+  world.target().Run("CREATE TABLE queue (id integer PRIMARY KEY)");
+  world.document()["limits"] = {{"cutover_budget_ms", 2000}};
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  std::atomic<bool> stop = false;
+  std::thread client([&] {
+    const auto session = world.target().Connect();
+    while (!stop) {
+      session->Execute(
+          "BEGIN; TRUNCATE public.queue; INSERT INTO public.queue SELECT generate_series(1, 100); "
+          "COMMIT");
+    }
+  });
+  core::PhaseOutcome outcome = world.Cutover();
+  stop = true;
+  client.join();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, AllOf(HasSubstr("public.queue"), HasSubstr("truncated")));
+  outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
 // hard-case 136: a column of the key has another name for a while, in which users write.
 TEST(TableSwapBySql, CopiesATableAgainWhoseKeysCouldNotBeCaptured) {
   NEED_POSTGRES();

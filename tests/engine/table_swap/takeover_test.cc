@@ -9,6 +9,7 @@ namespace understudy::table_swap {
 namespace {
 using Kind = core::PhaseOutcome::Kind;
 using ::testing::HasSubstr;
+using testing::OwnServer;
 
 class Takeover : public ::testing::Test {
  protected:
@@ -276,6 +277,46 @@ TEST_F(Takeover, TheLogIsBoundedWhileNobodyReplays) {
   EXPECT_EQ(world_.Reset().kind, Kind::kDone);
   EXPECT_EQ(world_.Ours(), "");
   EXPECT_EQ(world_.Cutover().kind, Kind::kDone);
+}
+
+// The mark of a full log is not lost with the server, not even where the transaction that set it
+// was still open: another one's key is missing then, which did commit.
+TEST(TakeoverCrash, AFullLogIsFullBehindACrashOfTheServer) {
+  NEED_POSTGRES_BINARIES();
+  for (const bool committed : {true, false}) {
+    OwnServer server;
+    SwapWorld world(server.endpoint(), false);
+    world.target().Run(
+        "CREATE TABLE orders (id serial PRIMARY KEY, total integer);"
+        "INSERT INTO orders (total) SELECT i FROM generate_series(1, 1000) i;");
+    world.SchemaBySql("ALTER TABLE orders ADD COLUMN cents bigint NOT NULL DEFAULT 0");
+    world.document()["limits"] = {{"log_max_bytes", 200000}};
+    ASSERT_EQ(world.Sync().kind, Kind::kDone);
+    {
+      const auto writer = world.target().Connect();
+      writer->Execute("BEGIN");
+      writer->Execute(
+          "DO $$ BEGIN FOR i IN 1..20 LOOP UPDATE public.orders SET total = total + 1 WHERE id > "
+          "1; END LOOP; END $$");
+      if (committed) writer->Execute("COMMIT");
+      world.target().Run("UPDATE orders SET total = -1 WHERE id = 1");
+      server.Restart({});
+    }
+    EXPECT_EQ(world.Scalar("SELECT total FROM public.orders WHERE id = 1"), "-1");
+    const core::Status status = world.Status();
+    ASSERT_EQ(status.of_strategy.blocking.size(), 1U) << committed;
+    EXPECT_EQ(status.next, "migrate reset");
+    for (const core::Phase phase : {core::Phase::kSync, core::Phase::kCutover}) {
+      const core::PhaseOutcome outcome = world.Through(phase);
+      EXPECT_FALSE(outcome.ok());
+      EXPECT_EQ(outcome.next, "migrate reset");
+    }
+    EXPECT_EQ(world.Scalar("SELECT count(*) FROM information_schema.columns WHERE table_schema = "
+                           "'public' AND column_name = 'cents'"),
+              "0");
+    EXPECT_EQ(world.Reset().kind, Kind::kDone);
+    EXPECT_EQ(world.Ours(), "");
+  }
 }
 
 class KilledInPrepare : public Takeover {
