@@ -652,8 +652,10 @@ void Mover::ReplayWithTriggers(const TableWork& work, const std::string& inside)
   for (const TableWork::Compared& one : work.compared) {
     set += (set.empty() ? "" : ", ") + one.column + " = " + one.expression;
   }
-  if (Sabotaged("hot-copy-skips-updates"))
-    set = work.compared[0].column + " = " + work.compared[0].column;
+  if (Sabotaged("hot-copy-skips-updates")) {
+    const std::string& column = work.compared[0].column;
+    set = column + " = " + QuoteIdentifier(work.to->name) + "." + column;
+  }
   UpdateDirty(work, "UPDATE " + work.New() + " SET " + set + " FROM " + work.Old() + " o WHERE " +
                         rows + " AND " + over_table(image) + " AND NOT (" +
                         over_table(work.Matches()) + ")");
@@ -830,6 +832,7 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
     EnsureReferred(*work, work->OldIsDirty());
   }
   const bool checked = stage_ == "replay";  // everything before this tail
+  const bool filled = stage_ != "seeds" && stage_ != "copy" && stage_ != "indexes";
   const bool fires = move_.triggers_on_replay && (checked || stage_ == "recheck");
   if (checked) references_->Remember(touched);
   if (fires) {
@@ -843,7 +846,8 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
   }
   for (const TableWork* work : touched) {
     const Comparable comparable = fires ? ComparableOf(move_, *work, nullptr) : Comparable::kRows;
-    if (!compare || comparable == Comparable::kNothing) continue;
+    // The comparison of the whole table may have passed these rows, and does not come back.
+    if (!(compare || filled) || comparable == Comparable::kNothing) continue;
     CompareDirty(*work, /*keys_alone=*/comparable == Comparable::kKeys);
   }
   if (const std::string broken =
