@@ -80,6 +80,10 @@ Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hook
   // for one in WAL mode (a cutover failed), which a checkpoint has written to before.
   const bool new_is_wal = session_->Scalar("PRAGMA main.journal_mode").text == "wal";
   session_->Execute(std::string("PRAGMA main.synchronous = ") + (new_is_wal ? "NORMAL" : "OFF"));
+  // A journal that stays keeps its blocks from one unit to the next, and its commits write over
+  // them; the cutover's commit, of another session, removes it.
+  if (!new_is_wal) session_->Query("PRAGMA main.journal_mode = PERSIST");
+  session_->Execute("PRAGMA main.journal_size_limit = 67108864");
   session_->Execute("PRAGMA temp_store = MEMORY");
   session_->Execute("PRAGMA main.cache_size = -65536");
   session_->Query("ATTACH ?1 AS old", {Value::Text(move_.old_file.string())});

@@ -141,6 +141,7 @@ TEST_P(InBothModes, GoesThroughThePhasesOneByOne) {
   EXPECT_THROW(folder.Write("DELETE FROM things"), Error);
   ExpectOk(folder.Run(Phase::kCutover));
   EXPECT_EQ(folder.Status().of_strategy.in_service, core::Owner::kNew);
+  EXPECT_FALSE(std::filesystem::exists(folder.new_file().string() + "-journal"));
   EXPECT_EQ(Rows(*folder.New(), "SELECT id, name FROM things"),
             (std::vector<std::string>{"i2|tb|", "i3|tc|"}));
   EXPECT_EQ(folder.Run(Phase::kCutover).kind, Kind::kNothing);  // hard-case 90
