@@ -110,8 +110,9 @@ JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.rel
 
 Dependent KeyOf(const db::Row& row) {
   const db::TableName table{row[0].text, row[1].text};
-  const KeyText text{table,           row[2].text,     row[3].text,         row[6].TextOr(""),
-                     row[5].AsBool(), row[4].AsBool(), KeyPartsFrom(row[9])};
+  const KeyText text{
+      table,           row[2].text,     row[3].text,          row[6].TextOr(""),
+      row[5].AsBool(), row[4].AsBool(), KeyPartsFrom(row[9]), {row[7].text, row[8].text}};
   Dependent key;
   key.kind = "foreign key";
   key.object = db::DisplayIdentifier(row[2].text) + " on " + table.Display();

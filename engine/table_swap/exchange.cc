@@ -390,7 +390,7 @@ std::vector<Dependent> KeysOf(const std::vector<DeferredForeignKey>& keys) {
   std::vector<Dependent> all;
   for (const DeferredForeignKey& key : keys) {
     const KeyText text{key.table,     key.name,        key.definition, key.comment,
-                       key.validated, key.partitioned, key.parts};
+                       key.validated, key.partitioned, key.parts,      key.references};
     Dependent made;
     made.kind = "foreign key";
     made.object = db::DisplayIdentifier(key.name) + " on " + key.table.Display();

@@ -110,6 +110,11 @@ KeyFinish FinishOf(const KeyText& key) {
   KeyFinish finish;
   if (!key.partitioned && key.validated) finish.validate = {Validate(key.table, key.name)};
   if (!ByParts(key)) return finish;
+  // With all their partitions, and at once: adding the key locks less at first and more when it
+  // takes a leaf's over, which a client that reads and then writes would not let it.
+  finish.join = "LOCK TABLE " + key.table.Quoted() +
+                (key.references == key.table ? "" : ", " + key.references.Quoted()) +
+                " IN ACCESS EXCLUSIVE MODE;";
   for (const KeyPart& part : key.parts) {
     if (part.leaf) {
       finish.validate.push_back(Validate(part.table, part.name));

@@ -47,6 +47,7 @@ struct KeyText {
   bool validated = true;
   bool partitioned = false;  // the referencing table is
   std::vector<KeyPart> parts;
+  db::TableName references;
 };
 
 // "ALTER TABLE … ADD CONSTRAINT …;" as it is to be under the locks.
