@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 
 #include "engine/base/error.h"
 #include "engine/db/session.h"
@@ -448,6 +449,83 @@ std::vector<std::string> Tokens(std::string_view sql, Engine engine, std::size_t
     }
   }
   return tokens;
+}
+
+namespace {
+
+// The character that the escape at `at`, a backslash, stands for; `at` moves behind it. Beyond
+// ASCII a '?' stands for it.
+char Unescaped(std::string_view text, std::size_t& at) {
+  const char kind = ++at < text.size() ? text[at] : '\\';
+  ++at;
+  std::size_t digits = kind == 'x' ? 2 : kind == 'u' ? 4 : kind == 'U' ? 8 : 0;
+  int base = 16;
+  if (kind >= '0' && kind <= '7') {
+    --at;
+    digits = 3;
+    base = 8;
+  }
+  if (digits == 0) {
+    constexpr std::string_view kBlanks = "bfnrt";
+    return kBlanks.find(kind) != std::string_view::npos ? '\n' : kind;
+  }
+  unsigned long code = 0;
+  const char* begin = text.data() + at;
+  const char* end = begin + std::min(digits, text.size() - std::min(at, text.size()));
+  const auto parsed = std::from_chars(begin, end, code, base);
+  if (parsed.ptr == begin) return kind;
+  at += static_cast<std::size_t>(parsed.ptr - begin);
+  return code < 0x80 ? static_cast<char>(code) : '?';
+}
+
+std::string Content(std::string_view text) {
+  if (text[0] == '$') {
+    const std::size_t tag = text.find('$', 1) + 1;
+    return std::string(text.substr(tag, text.size() - 2 * tag));
+  }
+  const bool escapes = text[0] != '\'';
+  std::string content;
+  for (std::size_t i = escapes ? 2 : 1; i + 1 < text.size();) {
+    if (escapes && text[i] == '\\') {
+      content += Unescaped(text, i);
+    } else if (text[i] != '\'') {
+      content += text[i++];
+    } else if (text[i + 1] == '\'') {
+      content += '\'';
+      i += 2;
+    } else {  // it goes on at the next quote
+      i = std::min(text.find('\'', i + 1), text.size() - 1) + 1;
+    }
+  }
+  return content;
+}
+
+}  // namespace
+
+std::vector<std::string> StringContents(std::string_view sql, Engine engine) {
+  Scanner scanner(sql, engine, "statement");
+  std::vector<std::string> contents;
+  std::size_t first = 0;  // of the parts of the string under way
+  Token previous;
+  for (Token token = scanner.Next(); token.kind != Kind::kEnd; token = scanner.Next()) {
+    if (token.kind == Kind::kString) {
+      std::string content = Content(scanner.Text(token));
+      const bool goes_on =
+          previous.kind == Kind::kString && sql[previous.end - 1] == '\'' &&
+          sql[token.begin] == '\'' &&
+          sql.substr(previous.end, token.begin - previous.end).find_first_of("\r\n") !=
+              std::string_view::npos;
+      if (goes_on) {
+        contents[first] += content;
+        contents.emplace_back();
+      } else {
+        first = contents.size();
+        contents.push_back(std::move(content));
+      }
+    }
+    previous = token;
+  }
+  return contents;
 }
 
 std::string FirstWords(std::string_view sql, Engine engine, std::size_t count) {

@@ -43,6 +43,11 @@ bool WrittenByPgDump(std::string_view text);
 // in capitals, strings as '' alone. At most `limit`.
 std::vector<std::string> Tokens(std::string_view sql, Engine engine, std::size_t limit = 4096);
 
+// What the strings of `sql` say, one for each '' of its Tokens(): quotes and backslash escapes (of
+// E'', not of U&'') undone. A string that goes on after a newline is whole in its first part, and
+// the others are empty.
+std::vector<std::string> StringContents(std::string_view sql, Engine engine);
+
 // Up to `count` leading words of a statement in capitals, for people: "CREATE UNIQUE INDEX".
 std::string FirstWords(std::string_view sql, Engine engine = Engine::kPostgres,
                        std::size_t count = 3);

@@ -3,6 +3,8 @@
 #include <locale.h>
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -181,8 +183,8 @@ bool HasTablespacesOf(db::Session& source, db::Session& target) {
   return true;
 }
 
-// Whether a statement of these words begins at `at`.
-bool ActsOnTheServer(const std::vector<std::string>& tokens, std::size_t at) {
+// The words by which a statement that begins at `at` acts on the server; "" = it does not.
+std::string ServerWords(const std::vector<std::string>& tokens, std::size_t at) {
   static const std::set<std::string> shared = {"ROLE",     "USER",       "GROUP",
                                                "DATABASE", "TABLESPACE", "SYSTEM"};
   const auto word = [&](std::size_t place) {
@@ -191,55 +193,117 @@ bool ActsOnTheServer(const std::vector<std::string>& tokens, std::size_t at) {
   if (word(0) == "GRANT" || word(0) == "REVOKE") {  // a membership is ON nothing
     const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(at);
     const auto end = std::find(begin, tokens.end(), ";");
-    return std::find(begin, end, "ON") == end;
+    return std::find(begin, end, "ON") == end ? word(0) + " of a role" : "";
   }
-  if (word(1) == "OWNED") return word(0) == "REASSIGN" || word(0) == "DROP";
-  return (word(0) == "CREATE" || word(0) == "ALTER" || word(0) == "DROP") &&
-         shared.contains(word(1)) && !(word(1) == "USER" && word(2) == "MAPPING");
+  const bool owned = word(1) == "OWNED" && (word(0) == "REASSIGN" || word(0) == "DROP");
+  const bool object = (word(0) == "CREATE" || word(0) == "ALTER" || word(0) == "DROP") &&
+                      shared.contains(word(1)) && !(word(1) == "USER" && word(2) == "MAPPING");
+  return owned || object ? word(0) + " " + word(1) : "";
 }
 
-// The words of a block in capitals, those of its strings with them (what EXECUTE is given), and
-// semicolons; without comments.
-std::vector<std::string> WordsOfBlock(const std::string& sql) {
-  std::vector<std::string> words;
-  std::string word;
-  const auto end_word = [&] {
-    if (!word.empty()) words.push_back(std::move(word));
-    word.clear();
-  };
-  for (std::size_t i = 0; i < sql.size(); ++i) {
-    const char c = sql[i];
-    if (c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')) {
-      word += c;
+std::string ServerWordsAnywhere(const std::vector<std::string>& tokens) {
+  for (std::size_t at = 0; at < tokens.size(); ++at) {
+    if (std::string words = ServerWords(tokens, at); !words.empty()) return words;
+  }
+  return "";
+}
+
+std::vector<std::string> AllTokens(const std::string& sql) {
+  return db::Tokens(sql, db::Engine::kPostgres, std::numeric_limits<std::size_t>::max());
+}
+
+// The words in capitals and the semicolons of a text that is no SQL, comments or not.
+std::vector<std::string> RawWords(const std::string& text) {
+  std::vector<std::string> words(1);
+  for (const char c : text) {
+    const bool small = c >= 'a' && c <= 'z';
+    if (small || c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')) {
+      words.back() += small ? static_cast<char>(c - 'a' + 'A') : c;
       continue;
     }
-    if (c >= 'a' && c <= 'z') {
-      word += static_cast<char>(c - 'a' + 'A');
-      continue;
-    }
-    end_word();
-    if (c == ';') words.emplace_back(";");
-    if (sql.compare(i, 2, "--") == 0) {
-      i = std::min(sql.find('\n', i), sql.size());
-    } else if (sql.compare(i, 2, "/*") == 0) {
-      i = std::min(sql.find("*/", i + 2), sql.size() - 2) + 1;
+    if (!words.back().empty()) words.emplace_back();
+    if (c == ';') {
+      words.back() = ";";
+      words.emplace_back();
     }
   }
-  end_word();
   return words;
 }
 
-// Roles, databases, tablespaces, the server's settings, memberships: what a scratch database beside
-// the target would not keep to itself. Of a block (DO) whatever its text says anywhere; the bodies
-// of functions only define what may be called, and are not looked into.
-bool ActsOnTheServer(const std::string& sql) {
-  const std::vector<std::string> tokens = db::Tokens(sql, db::Engine::kPostgres);
-  if (tokens.empty() || tokens[0] != "DO") return ActsOnTheServer(tokens, 0);
-  const std::vector<std::string> words = WordsOfBlock(sql);
-  for (std::size_t at = 0; at < words.size(); ++at) {
-    if (ActsOnTheServer(words, at)) return true;
+// The words and semicolons of `sql`, with those of its strings, and of the strings in them, in
+// their place: what || puts together is together. Of a part of a statement that cannot be read by
+// itself, every word.
+std::vector<std::string> WordsWithStrings(const std::string& sql) {
+  try {
+    const std::vector<std::string> contents = db::StringContents(sql, db::Engine::kPostgres);
+    auto content = contents.begin();
+    std::vector<std::string> words;
+    for (std::string& token : AllTokens(sql)) {
+      if (token == "''") {
+        std::ranges::move(WordsWithStrings(*content++), std::back_inserter(words));
+      } else if (token == ";" || token[0] == '_' || token[0] == '"' ||
+                 (token[0] >= 'A' && token[0] <= 'Z')) {
+        words.push_back(std::move(token));
+      }
+    }
+    return words;
+  } catch (const Error&) {
+    return RawWords(sql);
+  }
+}
+
+// Whether code of these tokens may run what its strings say: EXECUTE (not the privilege), a block
+// or a routine of its own, dblink.
+bool RunsStrings(const std::vector<std::string>& tokens) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::string next = i + 1 < tokens.size() ? tokens[i + 1] : std::string();
+    if (tokens[i] == "EXECUTE" && next != "ON") return true;
+    if (tokens[i] == "DO" && next != "NOTHING" && next != "UPDATE") return true;
+    if ((tokens[i] == "CREATE" || tokens[i] == "REPLACE") &&
+        (next == "FUNCTION" || next == "PROCEDURE")) {
+      return true;
+    }
+    if (tokens[i].starts_with("DBLINK")) return true;
   }
   return false;
+}
+
+// Of a block (DO), `sql` with the tokens `tokens`.
+std::string ServerWordsOfBlock(const std::string& sql, const std::vector<std::string>& tokens) {
+  const std::vector<std::string> contents = db::StringContents(sql, db::Engine::kPostgres);
+  const auto language = std::ranges::find(tokens, "LANGUAGE");
+  if (language != tokens.end() && language + 1 != tokens.end()) {
+    std::string name = language[1];
+    if (name == "''") {  // the first string, unless the body stands before it
+      name =
+          contents[std::find(tokens.begin(), language, "''") == language ? 0 : contents.size() - 1];
+    }
+    if (name != "PLPGSQL" && name != "plpgsql" && name != "\"plpgsql\"") {
+      return ServerWordsAnywhere(RawWords(sql));  // not SQL
+    }
+  }
+  for (const std::string& body : contents) {
+    std::vector<std::string> code;
+    try {
+      code = AllTokens(body);
+    } catch (const Error&) {  // the server will say what is wrong with it
+      return ServerWordsAnywhere(RawWords(body));
+    }
+    std::string found = ServerWordsAnywhere(code);
+    if (found.empty() && RunsStrings(code)) found = ServerWordsAnywhere(WordsWithStrings(body));
+    if (!found.empty()) return found;
+  }
+  return "";
+}
+
+// Roles, databases, tablespaces, the server's settings, memberships: what a scratch database beside
+// the target would not keep to itself, as the words that say so; "" = nothing. Of a block (DO) its
+// code, and its strings where it may run them; what it puts together from values cannot be seen.
+// The bodies of functions only define what may be called, and are not looked into.
+std::string ServerWords(const std::string& sql) {
+  const std::vector<std::string> tokens = AllTokens(sql);
+  if (tokens.empty() || tokens[0] != "DO") return ServerWords(tokens, 0);
+  return ServerWordsOfBlock(sql, tokens);
 }
 
 std::string CreateSql(db::Session& target, const std::string& name) {
@@ -570,12 +634,15 @@ void Scratch::RunFiles() {
     const std::string text = ReadFile(file);
     for (const db::ScriptStatement& statement :
          db::SplitScript(text, db::Engine::kPostgres, file.string())) {
-      if (ActsOnTheServer(statement.sql)) {
+      const std::string words = ServerWords(statement.sql);
+      if (!words.empty()) {
         throw Error(ErrorKind::kUnsupported,
                     file.string() + ":" + std::to_string(statement.line) +
                         ": it acts on the whole server (its roles, databases, tablespaces or "
-                        "settings), not on a copy of the schema: run it by itself, and take it out "
-                        "of the file");
+                        "settings) by " +
+                        words +
+                        ", not on a copy of the schema: run it by itself, and take it out of the "
+                        "file");
       }
       try {
         db::Send(*session, statement);

@@ -130,14 +130,37 @@ TEST_F(SwapAccess, KeepsFilesFromTheWholeServer) {
         "ALTER SYSTEM SET work_mem = '5MB'",
         "DO $$ BEGIN IF true THEN create role understudy_access_other; END IF; END $$",
         "DO LANGUAGE plpgsql 'BEGIN EXECUTE format(''DROP  DATABASE %I'', ''nothing''); END'",
-        "DO $body$ BEGIN GRANT understudy_access_owner TO postgres; END $body$"}) {
+        "DO $body$ BEGIN GRANT understudy_access_owner TO postgres; END $body$",
+        // What looks like a comment inside a string is none.
+        "DO $$BEGIN PERFORM 1 WHERE 'a' LIKE '/*%'; EXECUTE 'CREATE ROLE understudy_access_other'; "
+        "END$$",
+        "DO $$BEGIN PERFORM '--'; CREATE ROLE understudy_access_other; END$$",
+        "DO 'BEGIN PERFORM ''--''; CREATE '\n'ROLE understudy_access_other; END'",
+        "DO $$BEGIN PERFORM E'\\'/*'; CREATE ROLE understudy_access_other; END$$",
+        "DO E'BEGIN\\nCREATE ROLE understudy_access_other;\\nEND'",
+        "DO $$BEGIN EXECUTE E'\\nCREATE\\x20\\122OLE understudy_access_other'; END$$",
+        "DO $$BEGIN EXECUTE 'CREATE /* a */' || ' ROLE understudy_access_other'; END$$",
+        "DO $$BEGIN EXECUTE $a$DO $b$BEGIN EXECUTE 'CREATE ROLE understudy_access_other'; "
+        "END$b$$a$; END$$",
+        "DO $$BEGIN DO $b$BEGIN CREATE ROLE understudy_access_other; END$b$; END$$",
+        "DO $$BEGIN EXECUTE '/* ' || '*/ CREATE ROLE understudy_access_other'; END$$"}) {
+    SCOPED_TRACE(sql);
     SwapWorld world(false);
     Fill(world);
     world.SchemaBySql(sql);
     const core::PhaseOutcome outcome = world.Prepare();
     EXPECT_NE(outcome.kind, Kind::kDone);
     EXPECT_THAT(outcome.message, HasSubstr("it acts on the whole server"));
+    EXPECT_EQ(world.Scalar("SELECT count(*) FROM pg_roles WHERE rolname LIKE '%access_other'"),
+              "0");
   }
+}
+
+TEST_F(SwapAccess, NamesTheWordsThatActOnTheServer) {
+  SwapWorld world(false);
+  Fill(world);
+  world.SchemaBySql("DO $$ BEGIN EXECUTE 'alter  system RESET work_mem'; END $$");
+  EXPECT_THAT(world.Prepare().message, HasSubstr("ALTER SYSTEM"));
 }
 
 TEST_F(SwapAccess, TakesBlocksThatStayInTheDatabase) {
@@ -149,6 +172,21 @@ TEST_F(SwapAccess, TakesBlocksThatStayInTheDatabase) {
       "understudy_access_owner; END $$");
   const core::Plan plan = world.Plan();
   EXPECT_EQ(Refusals(plan), "");
+}
+
+TEST_F(SwapAccess, TakesBlocksWhoseStringsOnlySpeakOfTheServer) {
+  for (const char* sql :
+       {"DO $$BEGIN INSERT INTO perm VALUES ('grant'), ('revoke'); END$$",
+        "DO $$BEGIN RAISE NOTICE 'please create user accounts'; END$$",
+        "DO LANGUAGE 'plpgsql' 'DECLARE n text; BEGIN IF n = ''drop role'' THEN NULL; END IF; END'",
+        "DO $$BEGIN INSERT INTO perm VALUES ('grant') ON CONFLICT DO NOTHING; END$$",
+        "DO $$BEGIN EXECUTE 'SELECT 1 /* create role a */' /* drop role b */; END$$"}) {
+    SCOPED_TRACE(sql);
+    SwapWorld world(false);
+    Fill(world);
+    world.SchemaBySql("CREATE TABLE perm (name text PRIMARY KEY);\n" + std::string(sql));
+    EXPECT_EQ(Refusals(world.Plan()), "");
+  }
 }
 
 }  // namespace
