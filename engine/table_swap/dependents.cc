@@ -340,7 +340,12 @@ std::vector<ColumnUse> ColumnsUsedOutside(db::Session& session, const std::vecto
        session
            .Query(std::string(kOutside) +
                       "SELECT DISTINCT i.type, i.identity, n.nspname, c.relname, a.attname, "
-                      "o.classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass) "
+                      "o.classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass), "
+                      "EXISTS (SELECT FROM pg_depend t JOIN members x ON x.classid = t.refclassid "
+                      "AND x.objid = t.refobjid WHERE t.classid = o.classid AND t.objid = o.objid "
+                      "AND (x.classid = 'pg_type'::regclass OR (x.classid = 'pg_class'::regclass "
+                      "AND EXISTS (SELECT FROM pg_class k WHERE k.oid = x.objid "
+                      "AND k.relkind = 'c')))) "
                       "FROM outside o JOIN pg_depend d ON d.classid = o.classid AND d.objid = "
                       "o.objid AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 "
                       "JOIN members m ON m.classid = d.refclassid AND m.objid = d.refobjid "
@@ -358,18 +363,57 @@ std::vector<ColumnUse> ColumnsUsedOutside(db::Session& session, const std::vecto
     uses.push_back({row[0].text + " " + row[1].text,
                     {row[2].text, row[3].text},
                     row[4].text,
-                    row[5].AsBool()});
+                    row[5].AsBool(),
+                    row[6].AsBool()});
   }
   return uses;
 }
 
+std::set<std::string> TypeParts(db::Session& session, catalog::Oid table,
+                                const std::string& column) {
+  std::set<std::string> parts;
+  for (const db::Row& row : session
+                                .Query(R"(
+WITH RECURSIVE t AS (
+  SELECT atttypid AS oid FROM pg_attribute WHERE attrelid = $1::oid AND attname = $2
+  UNION
+  SELECT CASE y.typtype WHEN 'd' THEN y.typbasetype ELSE y.typelem END
+  FROM t JOIN pg_type y ON y.oid = t.oid
+  WHERE y.typtype = 'd' OR (y.typelem <> 0 AND y.typlen = -1)
+)
+SELECT quote_literal(e.enumlabel) FROM t JOIN pg_enum e ON e.enumtypid = t.oid
+UNION ALL
+SELECT quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
+FROM t JOIN pg_type y ON y.oid = t.oid JOIN pg_attribute a ON a.attrelid = y.typrelid
+WHERE a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT format_type(r.rngsubtype, NULL) FROM t JOIN pg_range r ON r.rngtypid = t.oid)",
+                                       {db::Value::Integer(table), db::Value::Text(column)})
+                                .rows) {
+    parts.insert(row[0].text);
+  }
+  return parts;
+}
+
 std::optional<Unmovable> Unfit(const ColumnUse& use, const catalog::Column& before,
-                               const catalog::Column* after, const std::string& after_type) {
-  if (after != nullptr && (!use.by_type || after_type == before.type)) return std::nullopt;
+                               const catalog::Column* after, const std::set<std::string>& lost) {
+  std::string why;
+  if (after == nullptr) {
+    why = ", which the new table does not have";
+  } else if (!use.by_type) {
+    return std::nullopt;
+  } else if (after->type != before.type) {
+    why = ", which becomes " + after->type;
+  } else if (after->base_type != before.base_type) {
+    why = ", which becomes " + after->type + " over " + after->base_type;
+  } else if (use.names_types && !lost.empty()) {
+    why = ", whose type will be without " + *lost.begin();
+  } else {
+    return std::nullopt;
+  }
   return Unmovable{use.object,
                    "it reads " + use.table.Display() + "." + db::DisplayIdentifier(use.column) +
-                       (after == nullptr ? std::string(", which the new table does not have")
-                                         : ", which becomes " + after_type) +
+                       why +
                        ", and cannot be made again on it: drop it before and create it again "
                        "after, or let \"schemas\" take its schema in"};
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,13 +44,19 @@ struct ColumnUse {
   std::string object;  // "view other.v"
   db::TableName table;
   std::string column;
-  bool by_type = false;  // of views and functions, which cannot be made again on another type
+  bool by_type = false;      // of views and functions, which cannot be made again on another type
+  bool names_types = false;  // it has literals, casts or fields of a type of the set
 };
 std::vector<ColumnUse> ColumnsUsedOutside(db::Session& session, const std::vector<Movable>& set);
-// Why it cannot be made again where `before` becomes `after` (nullptr: has gone), as it is called
-// `after_type`; nullopt = it can.
+// What can be named of the enum, composite or range below the column's type: labels, fields.
+std::set<std::string> TypeParts(db::Session& session, catalog::Oid table,
+                                const std::string& column);
+// Why it cannot be made again where `before` becomes `after` (nullptr: has gone); nullopt = it can.
+// Types are compared by their names: those of `after` as the user will see them. A type may be
+// another one of that name: what then has it as a column or in its signature, FindDependents
+// refuses; `lost` are the parts that the other one does not have.
 std::optional<Unmovable> Unfit(const ColumnUse& use, const catalog::Column& before,
-                               const catalog::Column* after, const std::string& after_type);
+                               const catalog::Column* after, const std::set<std::string>& lost);
 
 // The foreign keys by which tables of the set reference tables outside of it. They leave with
 // `detach` (rows of a table that is out of service must not hold back a DELETE of production);

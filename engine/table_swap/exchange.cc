@@ -17,7 +17,6 @@ bool IsRelation(const Movable& object) {
          object.kind == "FOREIGN TABLE" || object.kind == "SEQUENCE";
 }
 
-// `shadow_public.f(shadow_public.t)` → the same with the user's schemas.
 std::string Replaced(std::string text, const std::string& from, const std::string& to) {
   for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
     text.replace(at, from.size(), to);
@@ -158,6 +157,16 @@ std::string Exchange::UserSchema(const std::string& schema) const {
   return schema;
 }
 
+std::string Exchange::AsUsers(std::string text) const {
+  for (const SchemaNames& names : request_.schemas) {
+    for (const std::string& ours : {names.shadow, names.backup}) {
+      text = Replaced(std::move(text), db::DisplayIdentifier(ours) + ".",
+                      db::DisplayIdentifier(names.user) + ".");
+    }
+  }
+  return text;
+}
+
 const std::string& Exchange::OutSchema(const std::string& user_schema) const {
   for (const SchemaNames& names : request_.schemas) {
     if (names.user == user_schema) return request_.back ? names.shadow : names.backup;
@@ -192,12 +201,7 @@ void Exchange::FindPairs(db::Session& session) {
       if (object.kind == "TABLE" && it->second->kind == "TABLE") tables_.push_back(pair);
     } else if (object.IsRoutine()) {
       Movable there = MovedTo(object, UserSchema(object.schema));
-      for (const SchemaNames& names : request_.schemas) {
-        for (const std::string& ours : {names.shadow, names.backup}) {
-          there.signature = Replaced(there.signature, db::DisplayIdentifier(ours) + ".",
-                                     db::DisplayIdentifier(names.user) + ".");
-        }
-      }
+      there.signature = AsUsers(there.signature);
       const auto it = out_routines.find(there.Key());
       if (it != out_routines.end()) routines_.push_back({it->second->oid, object.oid});
     }
@@ -281,9 +285,23 @@ void Exchange::RefuseUnfit(db::Session& session) {
     const auto in = tables.find(pair->second.in);
     if (out == tables.end() || in == tables.end()) continue;
     const catalog::Column* before = out->second.Find(use.column);
-    const catalog::Column* after = in->second.Find(use.column);
+    const catalog::Column* found = in->second.Find(use.column);
     if (before == nullptr) continue;
-    if (auto unfit = Unfit(use, *before, after, after == nullptr ? "" : after->type)) {
+    std::optional<catalog::Column> after;
+    std::set<std::string> lost;
+    if (found != nullptr) {
+      // Its type may be exchanged too, and stands in our schema until then.
+      after = *found;
+      after->type = AsUsers(after->type);
+      after->base_type = AsUsers(after->base_type);
+      if (use.names_types) {
+        lost = TypeParts(session, pair->second.out, use.column);
+        for (const std::string& part : TypeParts(session, pair->second.in, use.column)) {
+          lost.erase(AsUsers(part));
+        }
+      }
+    }
+    if (auto unfit = Unfit(use, *before, after ? &*after : nullptr, lost)) {
       dependents_.refused.push_back(*std::move(unfit));
     }
   }

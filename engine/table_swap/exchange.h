@@ -82,6 +82,8 @@ class Exchange {
 
  private:
   std::string UserSchema(const std::string& schema) const;
+  // `shadow_public.f(shadow_public.t)` → the same with the user's schemas.
+  std::string AsUsers(std::string text) const;
   const std::string& OutSchema(const std::string& user_schema) const;
   void FindPairs(db::Session& session);
   void PairByColumns(db::Session& session);

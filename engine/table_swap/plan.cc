@@ -499,7 +499,12 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
     const catalog::Column* before = old_table->Find(use.column);
     const catalog::Column* after = new_table->Find(use.column);
     if (before == nullptr) continue;
-    if (const auto unfit = Unfit(use, *before, after, after == nullptr ? "" : after->type)) {
+    std::set<std::string> lost;
+    if (after != nullptr && use.names_types) {
+      lost = TypeParts(session, old_table->oid, use.column);
+      for (const std::string& part : TypeParts(fresh, new_table->oid, use.column)) lost.erase(part);
+    }
+    if (const auto unfit = Unfit(use, *before, after, lost)) {
       plan.refused.push_back({unfit->object, unfit->why});
     }
   }

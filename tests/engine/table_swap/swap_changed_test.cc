@@ -219,6 +219,56 @@ TEST(TableSwapOutside, RefusesThoseThatCameAfterThePlan) {
   EXPECT_EQ(world.Rollback().kind, Kind::kDone);
 }
 
+// A type that is exchanged stands in another schema on the two sides: what only reads it goes with
+// it, both ways; what names a label that it loses, or has it as a column, does not.
+TEST(TableSwapOutside, TakesViewsThatReadAnExchangedType) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  world.target().Run(
+      "CREATE TYPE mood AS ENUM ('ok', 'bad', 'so'); CREATE DOMAIN felt AS mood;"
+      "CREATE SCHEMA other;"
+      "CREATE TABLE m (id integer PRIMARY KEY, feels mood, felt mood[], d felt);"
+      "CREATE VIEW other.fine AS SELECT feels::text, felt::text AS all, d::text FROM m;"
+      "INSERT INTO m VALUES (1, 'ok', '{ok,bad}', 'bad')");
+  world.source().Run(
+      "CREATE TYPE mood AS ENUM ('ok', 'bad', 'new'); CREATE DOMAIN felt AS mood;"
+      "CREATE TABLE m (id integer PRIMARY KEY, feels mood, felt mood[], d felt);"
+      "INSERT INTO m VALUES (1, 'ok', '{ok,bad}', 'bad')");
+  const auto refused = [&](const std::string& sql, const std::string& why) {
+    world.target().Run(sql);
+    std::string told;
+    for (const core::PlanRefusal& refusal : world.Plan().refused) {
+      told += refusal.object + ": " + refusal.why + "\n";
+    }
+    EXPECT_THAT(told, HasSubstr(why)) << sql;
+    EXPECT_THAT(world.Prepare().message, HasSubstr(why)) << sql;
+    EXPECT_EQ(world.Reset().kind, Kind::kDone);
+    world.target().Run("DROP VIEW other.v");
+  };
+  const std::string uses =
+      "type public.mood: it would be exchanged, and view other.v outside the set uses it";
+  refused("CREATE VIEW other.v AS SELECT feels FROM m", uses);
+  refused("CREATE VIEW other.v AS SELECT id FROM m WHERE feels = 'so'", uses);
+  EXPECT_TRUE(world.Plan().can_run());
+  core::PhaseOutcome outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT f::text FROM other.fine f"), "(ok,\"{ok,bad}\",bad)");
+  world.target().Run("CREATE VIEW other.late AS SELECT feels::text, felt::text AS all FROM m");
+  world.target().Run("CREATE VIEW other.named AS SELECT id FROM m WHERE feels = 'new'");
+  world.points.clear();
+  outcome = world.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("view other.named: it reads public.m.feels, whose type "
+                                         "will be without 'new'"));
+  EXPECT_THAT(outcome.message, ::testing::Not(HasSubstr("other.late")));
+  world.target().Run("DROP VIEW other.named");
+  outcome = world.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT f::text FROM other.late f"), "(ok,\"{ok,bad}\")");
+}
+
 // Where the schema comes from the source it has nothing of this in any case: it is told.
 TEST_F(TableSwapChanged, TellsOfWhatTheSourceDoesNotHave) {
   NEED_POSTGRES();
