@@ -188,11 +188,12 @@ void CheckReading(db::Session& session, const std::string& side, core::Plan& pla
               "current_user")
           .rows.at(0);
   const std::string name = role[1].AsBool() ? "ANOTHER_ROLE" : role[0].text;
-  // pg_dump reads the schema of the whole database, and locks every table in it for that.
+  // pg_dump reads the schema of the whole database, and locks every table in it for that. Of a
+  // target it dumps no data, and then it reads no sequence.
   const db::Result schemas = session.Query(R"(
 SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'), m.missing
 FROM pg_namespace n CROSS JOIN LATERAL (
-  SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid) FILTER (WHERE NOT (
+  SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid) FILTER (WHERE (c.relkind <> 'S' OR $1::boolean) AND NOT (
            has_schema_privilege(n.oid, 'USAGE')
            AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
                ELSE has_table_privilege(c.oid, 'SELECT') END)) AS missing,
@@ -202,7 +203,8 @@ FROM pg_namespace n CROSS JOIN LATERAL (
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                     AND d.objid = c.oid AND d.deptype = 'e')) m
 WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
-  AND n.nspname NOT LIKE 'understudy%' AND m.needed ORDER BY 1)");
+  AND n.nspname NOT LIKE 'understudy%' AND m.needed ORDER BY 1)",
+                                           {db::Value::Text(side == "target" ? "f" : "t")});
   const std::string before = std::string(role[1].AsBool() ? kInsteadStep : kGrantStep);
   for (const db::Row& row : schemas.rows) {
     const std::string usage = "GRANT USAGE ON SCHEMA " + row[0].text + " TO " + name;

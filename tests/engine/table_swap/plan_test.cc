@@ -620,7 +620,8 @@ TEST(Plan, ListsWhatARoleMustReadOfOtherSchemas) {
   world.target().Run(
       "CREATE ROLE owns; CREATE ROLE mover LOGIN;"
       "CREATE TABLE users (id serial PRIMARY KEY); ALTER TABLE users OWNER TO owns;"
-      "CREATE SCHEMA \"Other\"; CREATE TABLE \"Other\".log (id serial PRIMARY KEY)");
+      "CREATE SCHEMA \"Other\"; CREATE TABLE \"Other\".log (id serial PRIMARY KEY);"
+      "CREATE SCHEMA numbers; CREATE SEQUENCE numbers.n");
   world.SchemaBySql("ALTER TABLE users ADD COLUMN note text");
   const std::string before = "instead of a superuser this is enough: ";
   std::vector<std::string> grants;
@@ -637,9 +638,12 @@ TEST(Plan, ListsWhatARoleMustReadOfOtherSchemas) {
                                                     "GRANT SELECT ON ALL TABLES IN SCHEMA")));
   world.set_target_by(world.target().endpoint().WithSetting("user", "mover"));
   EXPECT_THAT(Refusals(world.Plan()),
-              HasSubstr("role mover: it may not read \"Other\".log_id_seq, \"Other\".log in the "
+              HasSubstr("role mover: it may not read \"Other\".log in the "
                         "target: GRANT USAGE ON SCHEMA \"Other\" TO mover"));
-  for (const std::string& sql : grants) world.target().Run(sql);
+  for (const std::string& sql : grants) {
+    // Without data no sequence is read.
+    if (!sql.starts_with("GRANT USAGE ON SCHEMA numbers")) world.target().Run(sql);
+  }
   EXPECT_EQ(Refusals(world.Plan()), "");
   const core::PhaseOutcome outcome = world.Cutover();
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
