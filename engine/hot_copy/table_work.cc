@@ -512,8 +512,8 @@ std::string TableWork::NewIsDirty() const {
       const std::string is = "u." + QuoteIdentifier(new_key[i]);
       const std::string was = "x." + QuoteIdentifier(key[i]);
       alike += (i == 0 ? "" : " AND ") + is + " IS " + translators[i].Translate(values[i]);
-      kept +=
-          (i == 0 ? "" : " AND ") + was + " IS " + is + " AND " + was + " COLLATE BINARY IS " + is;
+      kept += (i == 0 ? "" : " AND ") + translators[i].Translate(was) + " IS " + is;
+      if (translators[i].empty()) kept += " AND " + was + " COLLATE BINARY IS " + is;
     }
     same = alike + " AND ((" + same + ") OR NOT EXISTS (SELECT 1 FROM " + Old() + " x WHERE " +
            kept + "))";

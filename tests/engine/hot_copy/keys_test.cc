@@ -114,6 +114,23 @@ TEST(SeedKeys, GiveWayToTheirLikeAndToNoOther) {
             (std::vector<std::string>{"tadmin|i1|", "tGuest|tseed|", "tUSER|i3|", "tx|i4|"}));
 }
 
+// hard-case 88: the key of a live row is a reference that was translated
+TEST(SeedKeys, LeaveTheChildrenOfAParentThatGaveWay) {
+  Folder folder(
+      "CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT);"
+      "CREATE TABLE c(p INTEGER NOT NULL REFERENCES p, k TEXT NOT NULL, v, PRIMARY KEY (p, k));"
+      "INSERT INTO p VALUES (1, 'one'); INSERT INTO c VALUES (1, 'admin', 1)",
+      "CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT);"
+      "CREATE TABLE c(p INTEGER NOT NULL REFERENCES p, k TEXT COLLATE NOCASE NOT NULL, v, "
+      "PRIMARY KEY (p, k));"
+      "INSERT INTO p VALUES (1, 'seed'); INSERT INTO c VALUES (1, 'Seed', 0)");
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write("INSERT INTO c VALUES (1, 'ADMIN', 9); DELETE FROM c WHERE k = 'ADMIN'");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT p.name, k, v FROM c JOIN p ON p.id = c.p ORDER BY k"),
+            (std::vector<std::string>{"tone|tadmin|i1|", "tseed|tSeed|i0|"}));
+}
+
 struct Clash {
   const char* name;
   std::string old_key;
