@@ -1027,8 +1027,11 @@ core::SyncProgress Mover::StepWithin(const core::Budget& budget, bool check) {
                                         replaying ? fewest_tail_keys_ : 1);
         continue;
       }
-      // Rows of two moments may meet where the log was read in part.
-      if (error.kind() != ErrorKind::kConstraint || whole_tail) throw;
+      // Rows of two moments may meet where the log was read in part: they fail, or, where the new
+      // table passes over what conflicts, are missed.
+      const bool met = error.kind() == ErrorKind::kConstraint ||
+                       (error.kind() == ErrorKind::kMismatch && replaying);
+      if (!met || whole_tail) throw;
       whole_tail = true;
     }
   }

@@ -292,5 +292,25 @@ TEST(Triggers, TellWhatTheyKeepFromBeingCompared) {
   EXPECT_EQ(Rows(*folder.New(), "SELECT v FROM kept"), std::vector<std::string>{"i1|"});
 }
 
+constexpr const char* kManyRows =
+    "WITH RECURSIVE s(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM s WHERE i < 12000) "
+    "INSERT INTO z SELECT i, i FROM s;";
+
+// Rows of two moments meet where a long transaction is replayed in parts: one is passed over.
+TEST(Bounded, ReplaysRowsThatTheNewTableIgnoresInPart) {
+  const std::string tables =
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, u TEXT UNIQUE ON CONFLICT IGNORE);"
+      "CREATE TABLE z(id INTEGER PRIMARY KEY, v);";
+  Folder folder(tables + "INSERT INTO t VALUES (1, 'x'), (2, 'y')",
+                tables + "CREATE TABLE more(x)");
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write(std::string("BEGIN; UPDATE t SET u = 'tmp' WHERE id = 1;") + kManyRows +
+               "UPDATE t SET u = 'z' WHERE id = 2; UPDATE t SET u = 'y' WHERE id = 1;"
+               "UPDATE t SET u = 'x' WHERE id = 2; COMMIT");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT id, u FROM t ORDER BY id"),
+            (std::vector<std::string>{"i1|ty|", "i2|tx|"}));
+}
+
 }  // namespace
 }  // namespace understudy::hot_copy
