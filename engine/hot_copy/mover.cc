@@ -780,11 +780,22 @@ void Mover::CompareDirty(const TableWork& work, bool keys_alone) {
                               read.rows[0][0].AsInteger()) {
     return;
   }
-  const auto left = session_->MaybeScalar(
-      "SELECT 1 FROM (SELECT * FROM " + work.New() + " WHERE " + work.NewIsDirty() +
-      ") n WHERE NOT EXISTS (SELECT 1 FROM " + work.Old() + " o WHERE " + where + " AND " +
-      work.IsImage() + ") LIMIT 1");
-  if (left && !work.new_rowid.empty() && work.to->RowidAlias().empty()) return;  // no rowid in `n`
+  const std::string from = " FROM " + work.Old() + " o WHERE " + where;
+  // An assigned key has no inverse: what the old rows have is gathered, not asked for row by row.
+  const std::string gone =
+      work.assigned
+          ? "n." + QuoteIdentifier(work.new_rowid) + " NOT IN (SELECT coalesce(" +
+                Referred{.table = work.to->name, .assigned = true}.Translate(work.OldId("o")) +
+                ", '')" + from + ")"
+          : "NOT EXISTS (SELECT 1" + from + " AND " + work.IsImage() + ")";
+  std::string columns = "*";  // which does not have a rowid without a name of its own
+  if (!work.new_rowid.empty() && work.to->RowidAlias().empty()) {
+    const std::string rowid = QuoteIdentifier(work.new_rowid);
+    columns = rowid + " AS " + rowid + ", *";
+  }
+  const auto left =
+      session_->MaybeScalar("SELECT 1 FROM (SELECT " + columns + " FROM " + work.New() + " WHERE " +
+                            work.NewIsDirty() + ") n WHERE " + gone + " LIMIT 1");
   if (left) {
     throw Error(ErrorKind::kMismatch, "a row of " + DisplayIdentifier(work.to->name) +
                                           " is in the new file that the old one has no more");
