@@ -590,7 +590,9 @@ void HotCopy::Drain(const core::CutoverOptions& /*options*/) {
   const auto pending = [&] {
     return SqliteCapture(*old).LastLogId() - Mover::State(mover.session()).last_replayed;
   };
-  for (int unit = 0; unit < kLastUnits && pending() > kFewKeys; ++unit) {
+  // A unit that ends in the middle of a transaction may leave what is to be looked at again.
+  const auto behind = [&] { return pending() > kFewKeys || !mover.Prepared(); };
+  for (int unit = 0; unit < kLastUnits && behind(); ++unit) {
     context_.ThrowIfStopped();
     SyncStep({spec_.limits.chunk_rows, spec_.limits.chunk_bytes});
   }

@@ -1435,6 +1435,12 @@ std::int64_t Mover::ReplayAll() {
   std::int64_t keys = 0;
   try {
     Begin();
+    if (stage_ == "recheck") {
+      throw Error(ErrorKind::kConstraint,
+                  "what was brought over in part left a reference of the new schema broken, and "
+                  "writers were too fast for it to be looked at again. Production is unchanged: go "
+                  "on with: understudy migrate sync, then drain");
+    }
     if (stage_ != "replay") {
       throw Error(
           ErrorKind::kMismatch,

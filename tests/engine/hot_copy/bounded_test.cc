@@ -334,5 +334,40 @@ TEST(Replay, FindsRowsThatItLeftBehind) {
   }
 }
 
+class WhenDrainBegins : public core::Probe {
+ public:
+  explicit WhenDrainBegins(std::function<void()> act) : act_(std::move(act)) {}
+  void OnEvent(const core::Event& event) override {
+    if (event.kind == "phase" && event.data.value("phase", "") == "drain" &&
+        event.data.value("status", "") == "begin") {
+      act_();
+    }
+  }
+
+ private:
+  std::function<void()> act_;
+};
+
+// What a part of the log breaks, and the next part puts right, is no broken reference
+TEST(Bounded, DrainsWhatBreaksAReferenceForOneUnit) {
+  const std::string tables =
+      "CREATE TABLE p(id INTEGER PRIMARY KEY);"
+      "CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p);"
+      "CREATE TABLE z(id INTEGER PRIMARY KEY, v);";
+  Folder folder(tables + "INSERT INTO p VALUES (50); INSERT INTO c VALUES (1, 50)",
+                tables + "CREATE TABLE more(x)");
+  ExpectOk(folder.Run(Phase::kSync));
+  int times = 0;
+  WhenDrainBegins probe([&] {
+    ++times;
+    folder.Write(std::string("BEGIN; UPDATE c SET p = 50 WHERE id = 1;") + kManyRows +
+                 "INSERT INTO p VALUES (60); UPDATE c SET p = 60 WHERE id = 1; COMMIT");
+  });
+  ExpectOk(folder.Run(Phase::kDrain, &probe));
+  EXPECT_EQ(times, 1);
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT id, p FROM c"), std::vector<std::string>{"i1|i60|"});
+}
+
 }  // namespace
 }  // namespace understudy::hot_copy
