@@ -66,6 +66,15 @@ bool IsUpserted(const TableWork& work) {
 
 bool IsDeferred(const SqliteIndex& index) { return !index.unique && !index.sql.empty(); }
 
+// An older build began a migration without this column.
+bool RecordsHold(db::Session& session) {
+  return session
+             .Scalar(
+                 "SELECT count(*) FROM pragma_table_info('_understudy_move', 'main') WHERE name = "
+                 "'longest_hold_ms'")
+             .AsInteger() > 0;
+}
+
 // "CREATE INDEX x ON …" goes to main, where the session has nothing else of that name.
 void Run(db::Session& session, const std::string& sql) { session.Execute(sql); }
 
@@ -206,8 +215,9 @@ MoveState Mover::State(db::Session& session) {
                .AsInteger() > 0;
   };
   if (has("_understudy_move")) {
-    const db::Result move =
-        session.Query("SELECT stage, longest_hold_ms FROM main._understudy_move WHERE id = 0");
+    const db::Result move = session.Query(std::string("SELECT stage, ") +
+                                          (RecordsHold(session) ? "longest_hold_ms" : "NULL") +
+                                          " FROM main._understudy_move WHERE id = 0");
     if (!move.rows.empty()) {
       state.stage = move.rows[0][0].text;
       if (!move.rows[0][1].is_null()) state.longest_hold_ms = move.rows[0][1].AsInteger();
@@ -917,6 +927,9 @@ void Mover::RecordHold() {
   if (hold <= recorded_hold_ms_) return;
   db::Transaction transaction(*session_);
   hooks_.check(*session_);
+  if (!RecordsHold(*session_)) {
+    session_->Execute("ALTER TABLE main._understudy_move ADD COLUMN longest_hold_ms INT");
+  }
   session_->Query(
       "UPDATE main._understudy_move SET longest_hold_ms = max(coalesce(longest_hold_ms, 0), ?1)",
       {Value::Integer(hold)});

@@ -225,5 +225,16 @@ INSTANTIATE_TEST_SUITE_P(EveryPoint, KilledAt,
                            return name;
                          });
 
+// A newer build goes on with what an older one has begun.
+TEST(Resume, GoesOnWithoutTheLongestHold) {
+  Folder folder("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)",
+                "CREATE TABLE t(id INTEGER PRIMARY KEY); CREATE TABLE more(x)");
+  ASSERT_TRUE(folder.Run(core::Phase::kPrepare).ok());
+  folder.New()->Execute("ALTER TABLE _understudy_move DROP COLUMN longest_hold_ms");
+  EXPECT_NO_THROW(folder.Status());
+  const core::PhaseOutcome outcome = folder.Run(core::Phase::kVerify);
+  EXPECT_TRUE(outcome.ok()) << outcome.message;
+}
+
 }  // namespace
 }  // namespace understudy::hot_copy
