@@ -479,6 +479,23 @@ void Mover::Fill(const TableWork& work, const Tail& tail) {
     session_->Execute("UPDATE " + work.Dirty() + " SET id = k0");
 }
 
+// A key that is only written in another way (NOCASE) is still the one that other rows refer to.
+void Mover::RespellKeys(const TableWork& work) {
+  if (!work.assigned || work.key.size() > 1) return;
+  const bool loose = std::ranges::any_of(work.from->indexes, [&](const SqliteIndex& index) {
+    return index.unique && index.parts.size() == 1 && index.parts[0].column == work.key[0] &&
+           index.parts[0].collation != "BINARY";
+  });
+  if (!loose) return;
+  session_->Execute(
+      "UPDATE OR IGNORE main._id_mapping SET old_id = q.now FROM (SELECT m.old_id AS was, o." +
+      QuoteIdentifier(work.key[0]) + " AS now FROM " + work.Dirty() +
+      " d CROSS JOIN main._id_mapping m ON m.table_name = " + work.Literal() +
+      " AND m.old_id = d.id CROSS JOIN " + work.Old() + " o ON o." + QuoteIdentifier(work.key[0]) +
+      " = +m.old_id) q WHERE table_name = " + work.Literal() +
+      " AND old_id = q.was AND old_id <> q.now COLLATE BINARY");
+}
+
 // Gives new keys to the old keys of `rows` ("SELECT … AS k …") that have none yet.
 void Mover::EnsureKeys(const TableWork& work, const std::string& rows) {
   const std::string table = work.Literal();
@@ -848,6 +865,7 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
   }
   for (const TableWork* work : touched) Fill(*work, tail);
   // Keys first, whichever table they are of: a row may refer to one that was written after it.
+  for (const TableWork* work : touched) RespellKeys(*work);
   for (const TableWork* work : touched) {
     MatchSeeds(*work, work->OldIsDirty());
     if (work->assigned) {

@@ -117,6 +117,7 @@ class Mover {
   void SetStage(const std::string& stage);
   Tail ReplayTail(std::int64_t limit, bool compare);
   void Fill(const TableWork& work, const Tail& tail);
+  void RespellKeys(const TableWork& work);
   void EnsureKeys(const TableWork& work, const std::string& rows);
   void EnsureReferred(const TableWork& work, const std::string& rows);
   void MatchSeeds(const TableWork& work, const std::string& rows);

@@ -281,5 +281,29 @@ TEST(ChildKeys, FollowTheirParents) {
   }
 }
 
+// hard-case 89: a parent's key is written in another way, and its children are not
+TEST(ChildKeys, FollowAParentWhoseKeyIsSpelledAnew) {
+  for (const char* reference : {"", " REFERENCES p"}) {
+    for (const Phase begun : {Phase::kPrepare, Phase::kSync}) {
+      Folder folder(
+          "CREATE TABLE p(code TEXT COLLATE NOCASE NOT NULL PRIMARY KEY, name TEXT);"
+          "CREATE TABLE c(id INTEGER PRIMARY KEY, p TEXT REFERENCES p);"
+          "INSERT INTO p VALUES ('ten', 'one'), ('two', 'b');"
+          "INSERT INTO c VALUES (1, 'TEN'), (2, 'two')",
+          std::string("CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT);"
+                      "CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER") +
+              reference + ")");
+      ExpectOk(folder.Run(begun));
+      folder.Write(
+          "UPDATE p SET code = 'Ten' WHERE code = 'ten'; UPDATE p SET name = 'c' "
+          "WHERE code = 'two'");
+      ExpectOk(folder.Run(Phase::kVerify));
+      EXPECT_EQ(Rows(*folder.New(), "SELECT c.id, p.name FROM c JOIN p ON p.id = c.p ORDER BY 1"),
+                (std::vector<std::string>{"i1|tone|", "i2|tc|"}));
+      EXPECT_EQ(Rows(*folder.New(), "SELECT count(*) FROM p"), std::vector<std::string>{"i2|"});
+    }
+  }
+}
+
 }  // namespace
 }  // namespace understudy::hot_copy
