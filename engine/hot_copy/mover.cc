@@ -524,8 +524,9 @@ void Mover::EnsureReferred(const TableWork& work, const std::string& rows) {
 // Old rows beside the rows that the schema gives the new table. They are one row when they agree on
 // another unique key, or, in a table without one, on every column and the key; else the seed keeps
 // its key, and the old row gets another one. `rows`: a condition over `o`.
-void Mover::MatchSeeds(const TableWork& work, const std::string& rows) {
-  if (!work.mapped || !work.seeded) return;
+std::int64_t Mover::MatchSeeds(const TableWork& work, const std::string& rows) {
+  if (!work.mapped || !work.seeded) return 0;
+  std::int64_t found = 0;
   const std::string table = work.Literal();
   const std::string seeds = "main._understudy_seed_" + std::to_string(work.number);
   const std::string alias =
@@ -561,30 +562,51 @@ void Mover::MatchSeeds(const TableWork& work, const std::string& rows) {
     }
     conditions.push_back("s." + alias + " = " + (work.assigned ? "s." + alias : id) + condition);
   }
+  // A row that went over under its own key keeps it, for others refer to it; where it has a unique
+  // value of a seed's now, putting it in fails, and tells so.
+  const std::string present =
+      work.assigned
+          ? ""
+          : " AND NOT EXISTS (SELECT 1 FROM " + work.New() + " n WHERE n." + alias + " = +" + id +
+                " AND NOT EXISTS (SELECT 1 FROM main._understudy_seeds t WHERE "
+                "t.table_name = " +
+                table + " AND t.id = +n." + alias +
+                ") AND NOT EXISTS (SELECT 1 FROM main._id_mapping t WHERE "
+                "t.table_name = " +
+                table + " AND t.new_id = +n." + alias + "))";
   for (const std::string& condition : conditions) {
-    session_->Execute("INSERT OR IGNORE INTO main._id_mapping(table_name, old_id, new_id) SELECT " +
-                      table + ", " + id + ", s." + alias + " FROM " + work.Old() +
-                      " o CROSS JOIN " + seeds + " s ON " + condition + " WHERE (" + rows +
-                      ") AND NOT EXISTS (SELECT 1 FROM "
-                      "main._id_mapping m WHERE m.table_name = " +
-                      table + " AND (m.old_id = +" + id +
-                      ")) AND NOT EXISTS (SELECT 1 FROM main._id_mapping m WHERE m.table_name = " +
-                      table + " AND m.new_id = +s." + alias + ")");
+    found +=
+        session_
+            ->Query("INSERT OR IGNORE INTO main._id_mapping(table_name, old_id, new_id) SELECT " +
+                    table + ", " + id + ", s." + alias + " FROM " + work.Old() + " o CROSS JOIN " +
+                    seeds + " s ON " + condition + " WHERE (" + rows +
+                    ") AND NOT EXISTS (SELECT 1 FROM "
+                    "main._id_mapping m WHERE m.table_name = " +
+                    table + " AND (m.old_id = +" + id +
+                    ")) AND NOT EXISTS (SELECT 1 FROM main._id_mapping m WHERE m.table_name = " +
+                    table + " AND m.new_id = +s." + alias + ")" + present)
+            .affected;
   }
-  if (work.assigned) return;
+  if (work.assigned) return found;
   // The place is taken: by a seed, or by a row that gave way to one.
-  session_->Execute(
-      "INSERT OR IGNORE INTO main._id_mapping(table_name, old_id, new_id) SELECT " + table +
-      ", q.k, row_number() OVER () + max(coalesce((SELECT max(new_id) FROM main._id_mapping WHERE "
-      "table_name = " +
-      table + " AND new_id <> old_id), 0), " + std::to_string(kHeadroom) +
-      " + max(coalesce((SELECT max(" + alias + ") FROM " + work.New() +
-      "), 0), coalesce((SELECT max(" + QuoteIdentifier(work.key[0]) + ") FROM " + work.Old() +
-      "), 0)) ) FROM (SELECT " + id + " AS k FROM " + work.Old() + " o WHERE (" + rows +
-      ") AND NOT EXISTS (SELECT 1 FROM main._id_mapping m WHERE m.table_name = " + table +
-      " AND m.old_id = +" + id + ") AND " + id +
-      " IN (SELECT id FROM main._understudy_seeds WHERE table_name = " + table +
-      " UNION SELECT new_id FROM main._id_mapping WHERE table_name = " + table + ")) q");
+  found +=
+      session_
+          ->Query(
+              "INSERT OR IGNORE INTO main._id_mapping(table_name, old_id, new_id) SELECT " + table +
+              ", q.k, row_number() OVER () + max(coalesce((SELECT max(new_id) FROM "
+              "main._id_mapping WHERE "
+              "table_name = " +
+              table + " AND new_id <> old_id), 0), " + std::to_string(kHeadroom) +
+              " + max(coalesce((SELECT max(" + alias + ") FROM " + work.New() +
+              "), 0), coalesce((SELECT max(" + QuoteIdentifier(work.key[0]) + ") FROM " +
+              work.Old() + "), 0)) ) FROM (SELECT " + id + " AS k FROM " + work.Old() +
+              " o WHERE (" + rows +
+              ") AND NOT EXISTS (SELECT 1 FROM main._id_mapping m WHERE m.table_name = " + table +
+              " AND m.old_id = +" + id + ") AND " + id +
+              " IN (SELECT id FROM main._understudy_seeds WHERE table_name = " + table +
+              " UNION SELECT new_id FROM main._id_mapping WHERE table_name = " + table + ")) q")
+          .affected;
+  return found;
 }
 
 // Puts rows in; what the new table refuses is told of with its table.
@@ -829,6 +851,29 @@ void Mover::CompareDirty(const TableWork& work, bool keys_alone) {
   }
 }
 
+// Rows that went over before the row they refer to, which another key is given only now.
+void Mover::RequireTranslated(const TableWork& parent, bool fires) {
+  for (const TableWork& work : move_.tables) {
+    if (fires && ComparableOf(move_, work, nullptr) != Comparable::kRows) continue;
+    for (const auto& [name, key] : work.seeded_parents) {
+      if (name != parent.to->name || parent.assigned) continue;
+      const auto wrong = session_->MaybeScalar(
+          "SELECT " + work.ShownKey() + " FROM " + work.Old() + " o WHERE " + Inside(work) +
+          " AND " + key + " IN (SELECT m.old_id FROM main._id_mapping m WHERE m.table_name = " +
+          parent.Literal() + " AND m.new_id <> m.old_id) AND NOT EXISTS (SELECT 1 FROM " +
+          work.New() + " n WHERE " + work.IsImage() + " AND " + work.Matches() + ") LIMIT 1");
+      if (!wrong) continue;
+      throw Error(ErrorKind::kMismatch,
+                  "the row " + wrong->text + " of " + DisplayIdentifier(work.from->name) +
+                      " refers to a row of " + DisplayIdentifier(parent.from->name) +
+                      " that was written after it, and gets another key in the new file, for the "
+                      "schema has a row of that key. Production is unchanged: write the row that "
+                      "refers once more in the old file (an UPDATE that changes nothing), and go "
+                      "on");
+    }
+  }
+}
+
 // Replays up to `limit` log entries; the whole tail when `limit` is 0. In the open transaction.
 Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
   Tail tail;
@@ -865,9 +910,23 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
   }
   for (const TableWork* work : touched) Fill(*work, tail);
   // Keys first, whichever table they are of: a row may refer to one that was written after it.
+  std::vector<const TableWork*> gained;
+  const auto match = [&](const TableWork& work, const std::string& rows) {
+    if (MatchSeeds(work, rows) > 0) gained.push_back(&work);
+  };
   for (const TableWork* work : touched) RespellKeys(*work);
   for (const TableWork* work : touched) {
-    MatchSeeds(*work, work->OldIsDirty());
+    match(*work, work->OldIsDirty());
+    // The log may be read up to between a row and the one that it refers to.
+    for (const auto& [parent, key] : work->seeded_parents) {
+      for (const TableWork& other : move_.tables) {
+        if (other.to->name != parent) continue;
+        match(other, "o." + QuoteIdentifier(other.key[0]) + " IN (SELECT " + key + " FROM " +
+                         work->Old() + " o WHERE " + work->OldIsDirty() + ")");
+      }
+    }
+  }
+  for (const TableWork* work : touched) {
     if (work->assigned) {
       EnsureKeys(*work, "SELECT " + work->OldId("o") + " AS k FROM " + work->Old() + " o WHERE " +
                             work->OldIsDirty());
@@ -893,6 +952,7 @@ Mover::Tail Mover::ReplayTail(std::int64_t limit, bool compare) {
     if (!(compare || filled) || comparable == Comparable::kNothing) continue;
     CompareDirty(*work, /*keys_alone=*/comparable == Comparable::kKeys);
   }
+  for (const TableWork* parent : gained) RequireTranslated(*parent, fires);
   if (const std::string broken =
           checked && !Sabotaged("hot-copy-ignores-references") ? references_->Broken(touched) : "";
       !broken.empty()) {

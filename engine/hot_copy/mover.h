@@ -120,7 +120,7 @@ class Mover {
   void RespellKeys(const TableWork& work);
   void EnsureKeys(const TableWork& work, const std::string& rows);
   void EnsureReferred(const TableWork& work, const std::string& rows);
-  void MatchSeeds(const TableWork& work, const std::string& rows);
+  std::int64_t MatchSeeds(const TableWork& work, const std::string& rows);
   std::int64_t Put(const TableWork& work, const std::string& insert);
   void RequireKeys(const TableWork& work, const std::string& rows);
   void InsertDirty(const TableWork& work);
@@ -129,6 +129,7 @@ class Mover {
   enum class Comparable { kRows, kKeys, kNothing };
   static Comparable ComparableOf(const Move& move, const TableWork& work, std::string* why);
   void CompareDirty(const TableWork& work, bool keys_alone);
+  void RequireTranslated(const TableWork& parent, bool fires);
   std::string Inside(const TableWork& work) const;  // condition: copied already; "" = all, "0" none
   std::string After(const TableWork& work, const std::string& position) const;
   std::string UpTo(const TableWork& work, const std::string& position) const;

@@ -309,6 +309,10 @@ class Planner {
             if (parent->assigned) {
               work.refers.emplace_back(referred.table, referred.OldKey(expression));
             }
+            if (parent->seeded && parent->key.size() == 1 &&
+                (parent != &work || !Same(source.from, work.key[0]))) {
+              work.seeded_parents.emplace_back(referred.table, referred.OldKey(expression));
+            }
             expression = referred.Translate(expression);
             // The mapping holds whole numbers.
             converted =

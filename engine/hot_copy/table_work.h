@@ -57,6 +57,8 @@ struct TableWork {
   std::vector<Compared> compared;
   // Assigned parents that rows of this table refer to: parent's new table, its old key over `o`.
   std::vector<std::pair<std::string, std::string>> refers;
+  // Beside them, parents whose old rows may become rows of the schema's, or give way to them.
+  std::vector<std::pair<std::string, std::string>> seeded_parents;
   // The old key goes into a column of another affinity, which may hold one value for several of
   // its ('1' and '01' as INTEGER): a row whose key would not tell that it was this one is refused.
   bool key_converts = false;

@@ -281,6 +281,84 @@ TEST(ChildKeys, FollowTheirParents) {
   }
 }
 
+constexpr const char* kManyRows =
+    "WITH RECURSIVE s(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM s WHERE i < 12000) "
+    "INSERT INTO z SELECT i, i FROM s;";
+constexpr const char* kLog = "CREATE TABLE z(id INTEGER PRIMARY KEY, v);";
+
+// hard-case 89: the log is read up to between a child and its parent, which gives way to a seed
+TEST(ChildKeys, FollowParentsOfALaterPartOfTheLog) {
+  const std::string tables = std::string(kLog) +
+                             "CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT);"
+                             "CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p);";
+  for (const Phase begun : {Phase::kPrepare, Phase::kSync}) {
+    Folder folder(tables + "INSERT INTO p VALUES (50, 'a'); INSERT INTO c VALUES (1, 50)",
+                  tables + "CREATE TABLE more(x); INSERT INTO p VALUES (1, 'seed')");
+    ExpectOk(folder.Run(begun));
+    folder.Write(std::string("BEGIN; INSERT INTO c VALUES (2, 1);") + kManyRows +
+                 "INSERT INTO p VALUES (1, 'mine'); COMMIT");
+    ExpectOk(folder.Run(Phase::kVerify));
+    EXPECT_EQ(Rows(*folder.New(), "SELECT c.id, p.name FROM c JOIN p ON p.id = c.p ORDER BY 1"),
+              (std::vector<std::string>{"i1|ta|", "i2|tmine|"}));
+  }
+}
+
+// hard-case 89: the same, where the parent is the seed
+TEST(ChildKeys, FollowParentsThatAreFoundToBeSeeds) {
+  Folder folder(std::string(kLog) +
+                    "CREATE TABLE p(code TEXT NOT NULL PRIMARY KEY, name TEXT UNIQUE);"
+                    "CREATE TABLE c(id INTEGER PRIMARY KEY, p TEXT REFERENCES p);"
+                    "INSERT INTO p VALUES ('q', 'a'); INSERT INTO c VALUES (1, 'q')",
+                std::string(kLog) +
+                    "CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT UNIQUE);"
+                    "CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p);"
+                    "INSERT INTO p VALUES (1, 'admin')");
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write(std::string("BEGIN; INSERT INTO c VALUES (2, 'r');") + kManyRows +
+               "INSERT INTO p VALUES ('r', 'admin'); COMMIT");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT c.id, p.name FROM c JOIN p ON p.id = c.p ORDER BY 1"),
+            (std::vector<std::string>{"i1|ta|", "i2|tadmin|"}));
+}
+
+// hard-case 89: with foreign keys off, a child may be there long before its parent
+TEST(ChildKeys, ThatWentOverBeforeTheirParentAreToldOf) {
+  const std::string tables =
+      "CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT);"
+      "CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p, note TEXT);";
+  Folder folder(tables + "INSERT INTO p VALUES (50, 'a'); INSERT INTO c VALUES (1, 50, '')",
+                tables + "CREATE TABLE more(x); INSERT INTO p VALUES (1, 'seed')");
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write("INSERT INTO c VALUES (2, 1, '')");
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write("INSERT INTO p VALUES (1, 'mine')");
+  const core::PhaseOutcome outcome = folder.Run(Phase::kVerify);
+  EXPECT_EQ(outcome.kind, core::PhaseOutcome::Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("the row 2 of c refers to a row of p that was written"));
+  folder.Write("UPDATE c SET note = note WHERE id = 2");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT c.id, p.name FROM c JOIN p ON p.id = c.p ORDER BY 1"),
+            (std::vector<std::string>{"i1|ta|", "i2|tmine|"}));
+}
+
+// A row that is in the new file under its own key cannot become a seed any more
+TEST(SeedKeys, AreNotGivenToARowThatHasItsOwn) {
+  const std::string tables =
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT UNIQUE);"
+      "CREATE TABLE c(id INTEGER PRIMARY KEY, t INTEGER REFERENCES t);";
+  Folder folder(tables + "INSERT INTO t VALUES (7, 'x'), (8, 'y'); INSERT INTO c VALUES (1, 7)",
+                tables + "CREATE TABLE more(x); INSERT INTO t VALUES (1, 'admin')");
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.Write("UPDATE t SET name = 'admin' WHERE id = 7");
+  const core::PhaseOutcome outcome = folder.Run(Phase::kVerify);
+  EXPECT_EQ(outcome.kind, core::PhaseOutcome::Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("rows of the old table t do not fit the new table t"));
+  folder.Write("UPDATE t SET name = 'z' WHERE id = 7");
+  ExpectOk(folder.Run(Phase::kVerify));
+  EXPECT_EQ(Rows(*folder.New(), "SELECT t.id, t.name FROM t ORDER BY 1"),
+            (std::vector<std::string>{"i1|tadmin|", "i7|tz|", "i8|ty|"}));
+}
+
 // hard-case 89: a parent's key is written in another way, and its children are not
 TEST(ChildKeys, FollowAParentWhoseKeyIsSpelledAnew) {
   for (const char* reference : {"", " REFERENCES p"}) {
