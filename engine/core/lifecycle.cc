@@ -85,7 +85,10 @@ std::string NextVerb(const JournalRecord& record, const Capabilities& capabiliti
     return NextVerb(record.state, capabilities);
   }
   const std::string phase = record.detail.value("phase", "");
-  if (phase == PhaseName(Phase::kPlan)) return NextVerb(ResumeState(record), capabilities);
+  const State was = ResumeState(record);
+  // What failed behind a cutover that stands is made up for by what comes next.
+  const bool stands = phase == PhaseName(Phase::kCutover) && DonePhases(was) >= 4;
+  if (stands || phase == PhaseName(Phase::kPlan)) return NextVerb(was, capabilities);
   return "migrate " + phase;
 }
 

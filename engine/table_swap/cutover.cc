@@ -22,6 +22,9 @@ constexpr std::chrono::seconds kShadowLockTimeout{10};
 constexpr int kRoundsBeforeLocks = 5;
 constexpr int kTruncatesBeforeLocks = 10;
 constexpr std::int64_t kNearlyEmpty = 1000;  // entries that the drain may find
+constexpr std::string_view kNoTable = "42P01";
+constexpr std::string_view kNoObject = "42704";
+constexpr std::string_view kThereAlready = "42710";
 // Of the session, prepared: which checks of the drained rows have to be made.
 constexpr const char* kMayOrphan = "understudy_may_orphan";
 
@@ -647,43 +650,49 @@ std::vector<TableSwap::NotFinished> TableSwap::FinishKeys(db::Session& session,
   std::vector<NotFinished> failed;
   if (Sabotaged("swap-never-validates")) return failed;
   const StallLimits stall = StallLimits::Of(session, spec_.limits.lock_timeout_ms);
-  // What is gone since, or was done before.
-  const auto settled = [](const Error& error) {
-    return error.code() == "42704" || error.code() == "42P01" || error.code() == "42710";
-  };
   for (const Json& item : keys) {
     const KeyFinish key = KeyFinish::FromJson(item);
-    const std::size_t failed_before = failed.size();
+    bool holds = true;  // else joining would look every row up, and find the same
     for (const std::string& sql : key.validate) {
       context_.ThrowIfStopped();
       try {
         session.Execute(sql);
       } catch (const Error& error) {
-        if (settled(error)) continue;
+        if (error.code() == kNoTable) continue;  // gone since
+        if (error.code() == kNoObject) {         // somebody has given the key up
+          holds = false;
+          if (!key.join.empty()) context_.Log("warn", error.message() + ": left as it is");
+          continue;
+        }
         if (IsRetryable(error.kind())) throw;
+        holds = false;
         failed.push_back({sql, error.message()});
       }
     }
-    // Over a leaf that is not valid it would look every row up, and find the same.
-    if (key.join.empty() || failed.size() > failed_before) continue;
-    try {
-      db::Transaction transaction(session);
-      core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
-      SetLocal(session, "lock_timeout", stall.lock);
-      SetLocal(session, "statement_timeout", stall.whole);
-      session.Execute(key.join);
-      transaction.Commit();
-    } catch (const Error& error) {
-      if (settled(error)) continue;
-      if (error.kind() == ErrorKind::kCancelled && error.code() == "57014") {
-        throw Error(ErrorKind::kConflict,
-                    "the foreign keys of the partitions hold, but their tables could not be locked "
-                    "for the key of the whole within " +
-                        std::to_string(stall.whole.count()) + " ms: " + key.join,
-                    error.code());
+    if (!holds) continue;
+    for (const std::string& sql : key.join) {
+      try {
+        db::Transaction transaction(session);
+        core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
+        SetLocal(session, "lock_timeout", stall.lock);
+        SetLocal(session, "statement_timeout", stall.whole);
+        session.Execute(sql);
+        transaction.Commit();
+      } catch (const Error& error) {
+        if (error.code() == kNoTable || error.code() == kThereAlready) continue;
+        if (error.kind() == ErrorKind::kCancelled && error.code() == "57014") {
+          throw Error(
+              ErrorKind::kConflict,
+              "the foreign keys of the partitions hold, but that of the whole could not be "
+              "made within " +
+                  std::to_string(stall.whole.count()) +
+                  " ms: the tables were in use, or a partition has come without the key: " + sql,
+              error.code());
+        }
+        if (error.code() == "epoch" || IsRetryable(error.kind())) throw;
+        failed.push_back({sql, error.message()});
+        break;
       }
-      if (error.code() == "epoch" || IsRetryable(error.kind())) throw;
-      failed.push_back({key.join, error.message()});
     }
   }
   return failed;

@@ -43,7 +43,11 @@ bool ByParts(const KeyText& key) {
 
 std::string KeyPartsSql(const std::string& key, const std::string& from, const std::string& to) {
   // A key to a partitioned table has parts for the partitions of that one, too: on the same table.
-  return "CASE WHEN " + from + ".relkind = 'p' AND (" + to + ".relkind <> 'p' OR (" + kJoinsPairs +
+  return "CASE WHEN " + from + ".relkind = 'p' AND NOT EXISTS (SELECT FROM pg_partition_tree(" +
+         from +
+         ".oid) AS t JOIN pg_class own ON own.oid = t.relid "
+         "WHERE NOT pg_has_role(own.relowner, 'USAGE')) AND (" +
+         to + ".relkind <> 'p' OR (" + kJoinsPairs +
          " AND (SELECT count(*) FROM pg_partition_tree(" + from +
          ".oid)) * (SELECT count(*) FROM pg_partition_tree(" + to +
          ".oid)) <= " + std::to_string(kMostPairs) + R"()) THEN (
@@ -89,7 +93,8 @@ Json KeyPartsJson(const std::vector<KeyPart>& parts) {
 Json KeyFinish::ToJson() const { return {{"validate", validate}, {"join", join}}; }
 
 KeyFinish KeyFinish::FromJson(const Json& json) {
-  return {json.at("validate").get<std::vector<std::string>>(), json.at("join").get<std::string>()};
+  return {json.at("validate").get<std::vector<std::string>>(),
+          json.at("join").get<std::vector<std::string>>()};
 }
 
 std::string AttachKeySql(const KeyText& key) {
@@ -110,19 +115,22 @@ KeyFinish FinishOf(const KeyText& key) {
   KeyFinish finish;
   if (!key.partitioned && key.validated) finish.validate = {Validate(key.table, key.name)};
   if (!ByParts(key)) return finish;
-  // With all their partitions, and at once: adding the key locks less at first and more when it
-  // takes a leaf's over, which a client that reads and then writes would not let it.
-  finish.join = "LOCK TABLE " + key.table.Quoted() +
-                (key.references == key.table ? "" : ", " + key.references.Quoted()) +
-                " IN ACCESS EXCLUSIVE MODE;";
+  const auto join = [&](const db::TableName& table, const std::string& name,
+                        const std::string& comment) {
+    // The whole tree, from above as clients do, and at once: adding the key locks less at first and
+    // more when it takes a leaf's over, which a client that reads and then writes would not let it.
+    finish.join.push_back("LOCK TABLE " + key.table.Quoted() +
+                          (key.references == key.table ? "" : ", " + key.references.Quoted()) +
+                          " IN ACCESS EXCLUSIVE MODE;" + Add(table, name, key.definition, comment));
+  };
   for (const KeyPart& part : key.parts) {
     if (part.leaf) {
       finish.validate.push_back(Validate(part.table, part.name));
     } else {
-      finish.join += Add(part.table, part.name, key.definition, part.comment);
+      join(part.table, part.name, part.comment);
     }
   }
-  finish.join += Add(key.table, key.name, key.definition, key.comment);
+  join(key.table, key.name, key.comment);
   return finish;
 }
 

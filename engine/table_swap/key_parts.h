@@ -23,7 +23,8 @@ struct KeyPart {
 
 // An expression of SQL that reads the parts of the key `key` (an alias of pg_constraint), those
 // below before those above; `from` and `to` are aliases of pg_class. NULL where there are none, or
-// where the key is made at once: the referenced table has partitions too, and too many.
+// where the key is made at once: the referenced table has partitions too, and too many, or a part
+// is another role's, which adds a key to its table by that of the whole alone.
 std::string KeyPartsSql(const std::string& key, const std::string& from, const std::string& to);
 std::vector<KeyPart> KeyPartsFrom(const Json& json);
 std::vector<KeyPart> KeyPartsFrom(const db::Value& value);  // of KeyPartsSql
@@ -32,7 +33,8 @@ Json KeyPartsJson(const std::vector<KeyPart>& parts);
 // What makes a key whole behind the commit. Doing it again does no harm.
 struct KeyFinish {
   std::vector<std::string> validate;  // each by itself
-  std::string join;  // then, at once: the parents' keys, which lock writers out for a moment
+  // Then the parents' keys, from below, each by itself; they lock writers out for a moment.
+  std::vector<std::string> join;
   bool empty() const { return validate.empty() && join.empty(); }
   bool operator==(const KeyFinish&) const = default;
   Json ToJson() const;

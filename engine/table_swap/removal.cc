@@ -121,7 +121,11 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
   std::vector<std::string> lines;
   const auto session = Connect(std::chrono::seconds(5));
   if (!dry_run) EndOldBackends(*session);
-  const Known known = ReadOrNothing(*session);
+  Known known = ReadOrNothing(*session);
+  if (!dry_run && known.rolled_back) {  // with the journal goes what is known of its keys
+    FinishRollback(*session, known);
+    known = ReadOrNothing(*session);
+  }
   core::Journal journal(*session, spec_.id);
   const auto step = [&](const std::string& line, const std::function<void()>& work) {
     lines.push_back((dry_run ? "would drop " : "dropped ") + line);

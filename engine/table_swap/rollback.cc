@@ -322,10 +322,16 @@ void TableSwap::FinishRollback(db::Session& session, const Known& known) {
     removal.Commit();
   }
   const Json finishes = journal.Find(kRolledBackEntry)->detail.at("finishes");
-  for (const auto& [sql, why] : FinishKeys(session, finishes)) {
+  const auto failed = FinishKeys(session, finishes);
+  for (const auto& [sql, why] : failed) {
     context_.Log("warn", "the old tables are in service, but a foreign key is not valid: " + why +
                              "; mend the rows, then run: " + sql);
   }
+  if (!failed.empty() || finishes.empty()) return;
+  db::Transaction transaction(session);
+  journal.CheckEpoch(context_.epoch());
+  journal.Put(kRolledBackEntry, {{"finishes", Json::array()}});
+  transaction.Commit();
 }
 
 }  // namespace understudy::table_swap

@@ -74,7 +74,11 @@ class Swapped {
     if (commit) transaction.Commit();
     for (const KeyFinish& finish : exchange.finishes()) {
       for (const std::string& sql : finish.validate) session_->Execute(sql);
-      if (!finish.join.empty()) session_->Execute(finish.join);
+      for (const std::string& sql : finish.join) {
+        db::Transaction one(*session_);
+        session_->Execute(sql);
+        one.Commit();
+      }
     }
     return exchange;
   }

@@ -206,6 +206,32 @@ TEST_F(PartitionKeys, AreMadeWholeByWhoeverComesNext) {
   EXPECT_EQ(Keys(), before());
 }
 
+TEST_F(PartitionKeys, AreMadeWholeBeforeTheJournalGoes) {
+  NEED_POSTGRES();
+  ASSERT_EQ(world().Cutover().kind, Kind::kDone);
+  DieAt("rollback.after_commit");
+  EXPECT_EQ(world().Rollback().kind, Kind::kFailed);
+  GoOn();
+  EXPECT_NE(Keys(), before());
+  EXPECT_EQ(world().Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(Keys(), before());
+  EXPECT_EQ(world().Ours(), "");
+}
+
+// A partition that has gone since takes its own part of the key along, and no other.
+TEST_F(PartitionKeys, AreMadeWholeWithoutAPartitionThatHasGone) {
+  NEED_POSTGRES();
+  DieAt("cutover.after_commit");
+  EXPECT_EQ(world().Cutover().kind, Kind::kFailed);
+  GoOn();
+  world().target().Run("DROP TABLE other.event_2");
+  const core::PhaseOutcome outcome = world().Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world().Scalar("SELECT count(*) FROM pg_constraint WHERE convalidated AND conrelid = "
+                           "'other.event'::regclass AND conname = 'event_person'"),
+            "1");
+}
+
 TEST_F(PartitionKeys, AreToldWhereRowsReferToNothing) {
   NEED_POSTGRES();
   ASSERT_EQ(world().Prepare().kind, Kind::kDone);
@@ -217,6 +243,7 @@ TEST_F(PartitionKeys, AreToldWhereRowsReferToNothing) {
   EXPECT_THAT(outcome.message, HasSubstr("the new tables are in service, but a foreign key is not "
                                          "valid"));
   EXPECT_THAT(outcome.message, HasSubstr("\"event_1\" violates foreign key"));
+  EXPECT_EQ(outcome.next, "migrate verify");
   EXPECT_EQ(world().Scalar("SELECT count(*) FROM pg_constraint WHERE conrelid = "
                            "'other.event'::regclass AND conname = 'event_person'"),
             "0");
