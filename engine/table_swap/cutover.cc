@@ -669,30 +669,38 @@ std::vector<TableSwap::NotFinished> TableSwap::FinishKeys(db::Session& session,
         failed.push_back({sql, error.message()});
       }
     }
-    if (!holds) continue;
-    for (const std::string& sql : key.join) {
-      try {
-        db::Transaction transaction(session);
-        core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
-        SetLocal(session, "lock_timeout", stall.lock);
-        SetLocal(session, "statement_timeout", stall.whole);
-        session.Execute(sql);
-        transaction.Commit();
-      } catch (const Error& error) {
-        if (error.code() == kNoTable || error.code() == kThereAlready) continue;
-        if (error.kind() == ErrorKind::kCancelled && error.code() == "57014") {
-          throw Error(
-              ErrorKind::kConflict,
-              "the foreign keys of the partitions hold, but that of the whole could not be "
-              "made within " +
-                  std::to_string(stall.whole.count()) +
-                  " ms: the tables were in use, or a partition has come without the key: " + sql,
-              error.code());
+    if (!holds || key.join.empty() || session.Scalar(key.joined).AsBool()) continue;
+    std::string now = key.lock;
+    try {
+      db::Transaction transaction(session);
+      core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
+      SetLocal(session, "lock_timeout", stall.lock);
+      SetLocal(session, "statement_timeout", stall.whole);
+      session.Execute(now);
+      for (const std::string& sql : key.join) {
+        now = sql;
+        session.Execute("SAVEPOINT understudy_join");
+        try {
+          session.Execute(sql);
+        } catch (const Error& error) {  // a part that has gone, or was made
+          if (error.code() != kNoTable && error.code() != kThereAlready) throw;
+          session.Execute("ROLLBACK TO SAVEPOINT understudy_join");
         }
-        if (error.code() == "epoch" || IsRetryable(error.kind())) throw;
-        failed.push_back({sql, error.message()});
-        break;
       }
+      transaction.Commit();
+    } catch (const Error& error) {
+      if (error.code() == kNoTable) continue;
+      if (error.kind() == ErrorKind::kCancelled && error.code() == "57014") {
+        throw Error(
+            ErrorKind::kConflict,
+            "the foreign keys of the partitions hold, but that of the whole could not be "
+            "made within " +
+                std::to_string(stall.whole.count()) +
+                " ms: the tables were in use, or a partition has come without the key: " + now,
+            error.code());
+      }
+      if (error.code() == "epoch" || IsRetryable(error.kind())) throw;
+      failed.push_back({now, error.message()});
     }
   }
   return failed;

@@ -90,11 +90,13 @@ Json KeyPartsJson(const std::vector<KeyPart>& parts) {
   return json;
 }
 
-Json KeyFinish::ToJson() const { return {{"validate", validate}, {"join", join}}; }
+Json KeyFinish::ToJson() const {
+  return {{"validate", validate}, {"lock", lock}, {"join", join}, {"joined", joined}};
+}
 
 KeyFinish KeyFinish::FromJson(const Json& json) {
-  return {json.at("validate").get<std::vector<std::string>>(),
-          json.at("join").get<std::vector<std::string>>()};
+  return {json.at("validate").get<std::vector<std::string>>(), json.at("lock").get<std::string>(),
+          json.at("join").get<std::vector<std::string>>(), json.at("joined").get<std::string>()};
 }
 
 std::string AttachKeySql(const KeyText& key) {
@@ -115,22 +117,22 @@ KeyFinish FinishOf(const KeyText& key) {
   KeyFinish finish;
   if (!key.partitioned && key.validated) finish.validate = {Validate(key.table, key.name)};
   if (!ByParts(key)) return finish;
-  const auto join = [&](const db::TableName& table, const std::string& name,
-                        const std::string& comment) {
-    // The whole tree, from above as clients do, and at once: adding the key locks less at first and
-    // more when it takes a leaf's over, which a client that reads and then writes would not let it.
-    finish.join.push_back("LOCK TABLE " + key.table.Quoted() +
-                          (key.references == key.table ? "" : ", " + key.references.Quoted()) +
-                          " IN ACCESS EXCLUSIVE MODE;" + Add(table, name, key.definition, comment));
-  };
+  // The whole tree, from above as clients do, and at once: adding the key locks less at first and
+  // more when it takes a leaf's over, which a client that reads and then writes would not let it.
+  finish.lock = "LOCK TABLE " + key.table.Quoted() +
+                (key.references == key.table ? "" : ", " + key.references.Quoted()) +
+                " IN ACCESS EXCLUSIVE MODE";
   for (const KeyPart& part : key.parts) {
     if (part.leaf) {
       finish.validate.push_back(Validate(part.table, part.name));
     } else {
-      join(part.table, part.name, part.comment);
+      finish.join.push_back(Add(part.table, part.name, key.definition, part.comment));
     }
   }
-  join(key.table, key.name, key.comment);
+  finish.join.push_back(Add(key.table, key.name, key.definition, key.comment));
+  finish.joined = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass(" +
+                  db::QuoteLiteral(key.table.Quoted()) +
+                  ") AND conname = " + db::QuoteLiteral(key.name) + ")";
   return finish;
 }
 

@@ -33,8 +33,10 @@ Json KeyPartsJson(const std::vector<KeyPart>& parts);
 // What makes a key whole behind the commit. Doing it again does no harm.
 struct KeyFinish {
   std::vector<std::string> validate;  // each by itself
-  // Then the parents' keys, from below, each by itself; they lock writers out for a moment.
+  // Then, in one transaction, the parents' keys from below: for a moment nobody else comes near.
+  std::string lock;
   std::vector<std::string> join;
+  std::string joined;  // asks whether that was done before
   bool empty() const { return validate.empty() && join.empty(); }
   bool operator==(const KeyFinish&) const = default;
   Json ToJson() const;

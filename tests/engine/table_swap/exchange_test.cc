@@ -74,11 +74,7 @@ class Swapped {
     if (commit) transaction.Commit();
     for (const KeyFinish& finish : exchange.finishes()) {
       for (const std::string& sql : finish.validate) session_->Execute(sql);
-      for (const std::string& sql : finish.join) {
-        db::Transaction one(*session_);
-        session_->Execute(sql);
-        one.Commit();
-      }
+      for (const std::string& sql : finish.join) session_->Execute(sql);
     }
     return exchange;
   }
