@@ -10,8 +10,7 @@ namespace {
 
 using db::Row;
 
-constexpr const char* kSettings =
-    "SET LOCAL row_security = off; SET LOCAL work_mem = '32MB';";
+constexpr const char* kSettings = "SET LOCAL row_security = off; SET LOCAL work_mem = '32MB';";
 
 // What Replay() does in steps, without the numbers that it needs to find refused rows.
 std::string Prepared(const TableSql& sql, const std::string& suffix) {

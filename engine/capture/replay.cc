@@ -33,8 +33,7 @@ class Replayer {
 
   ReplayResult Run() {
     // Row security would hide rows from us: rather an error. The rest is for the plans of batches.
-    session_.Execute(
-        "SET LOCAL row_security = off; SET LOCAL work_mem = '32MB'");
+    session_.Execute("SET LOCAL row_security = off; SET LOCAL work_mem = '32MB'");
     MakeBatchTable();
     std::optional<std::int64_t> entries = options_.entries;
     for (;;) {

@@ -1035,7 +1035,7 @@ core::SyncProgress Mover::Step(const core::Budget& budget, bool check) {
 
 core::SyncProgress Mover::StepWithin(const core::Budget& budget, bool check) {
   bool caught_up = false;
-  bool whole_tail = false;
+  bool whole_tail = std::ranges::any_of(move_.tables, &TableWork::refers_loosely);
   bool checks = false;
   std::int64_t pending = 0;
   for (;;) {

@@ -308,6 +308,7 @@ class Planner {
             const Referred referred = Refer(work, source.from, *parent);
             if (parent->assigned) {
               work.refers.emplace_back(referred.table, referred.OldKey(expression));
+              work.refers_loosely = work.refers_loosely || !referred.loose.empty();
             }
             if (parent->seeded && parent->key.size() == 1 &&
                 (parent != &work || !Same(source.from, work.key[0]))) {

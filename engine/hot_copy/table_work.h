@@ -57,6 +57,9 @@ struct TableWork {
   std::vector<Compared> compared;
   // Assigned parents that rows of this table refer to: parent's new table, its old key over `o`.
   std::vector<std::pair<std::string, std::string>> refers;
+  // One of these is compared more loosely than BINARY: the parent may be spelled anew in another
+  // entry of the log, which must be replayed with the child's.
+  bool refers_loosely = false;
   // Beside them, parents whose old rows may become rows of the schema's, or give way to them.
   std::vector<std::pair<std::string, std::string>> seeded_parents;
   // The old key goes into a column of another affinity, which may hold one value for several of

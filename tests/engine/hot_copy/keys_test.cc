@@ -383,5 +383,27 @@ TEST(ChildKeys, FollowAParentWhoseKeyIsSpelledAnew) {
   }
 }
 
+// A child that is replayed long before the spelling was would give its parent a second key.
+TEST(ChildKeys, FollowAParentThatIsSpelledAnewMuchLater) {
+  for (const Phase begun : {Phase::kPrepare, Phase::kSync}) {
+    Folder folder(
+        "CREATE TABLE p(code TEXT COLLATE NOCASE NOT NULL PRIMARY KEY, name TEXT);"
+        "CREATE TABLE c(id INTEGER PRIMARY KEY, p TEXT REFERENCES p);"
+        "INSERT INTO p VALUES ('ten', 'one'), ('two', 'b'); INSERT INTO c VALUES (1, 'TEN')",
+        "CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT);"
+        "CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER)");
+    ExpectOk(folder.Run(begun));
+    folder.Write(
+        "BEGIN; INSERT INTO c VALUES (2, 'tEN');"
+        "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) "
+        "INSERT INTO c SELECT i, 'two' FROM n;"
+        "UPDATE p SET code = 'Ten' WHERE code = 'ten'; COMMIT");
+    ExpectOk(folder.Run(Phase::kVerify));
+    EXPECT_EQ(Rows(*folder.New(), "SELECT count(*) FROM p"), std::vector<std::string>{"i2|"});
+    EXPECT_EQ(Rows(*folder.New(), "SELECT c.id FROM c JOIN p ON p.id = c.p WHERE p.name = 'one'"),
+              (std::vector<std::string>{"i1|", "i2|"}));
+  }
+}
+
 }  // namespace
 }  // namespace understudy::hot_copy
