@@ -162,6 +162,39 @@ TEST_F(SwapRole, ChangesASchemaByFilesAndGoesOnAfterAFailure) {
   EXPECT_EQ(world.Scalar("SELECT to_regclass('public.plot') IS NULL"), "t");
 }
 
+// hard-case 46: a key of a partitioned table that leads into the set is made by the whole's owner
+TEST_F(SwapRole, MakesKeysOfPartitionsThatAreAnotherRoles) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  NEED_LOCAL_SERVER(world);
+  Begin(world);
+  world.target().Run(R"(
+CREATE SCHEMA other AUTHORIZATION understudy_test_mover;
+GRANT ALL ON SCHEMA other TO understudy_test_reader;
+SET ROLE understudy_test_mover;
+CREATE TABLE other.event (id integer, area integer REFERENCES public.area) PARTITION BY LIST (id);
+CREATE TABLE other.event_1 PARTITION OF other.event FOR VALUES IN (1);
+CREATE TABLE other.event_2 PARTITION OF other.event FOR VALUES IN (2);
+INSERT INTO other.event SELECT 1 + i % 2, i FROM generate_series(1, 20) i;
+RESET ROLE;
+ALTER TABLE other.event_2 OWNER TO understudy_test_reader;
+GRANT SELECT ON other.event_2 TO understudy_test_mover)");
+  world.SchemaBySql("ALTER TABLE member ADD extra text;");
+  const core::Plan plan = world.Plan();
+  ASSERT_TRUE(plan.can_run()) << plan.refused[0].object << plan.refused[0].why;
+  EXPECT_THAT(plan.ToJson().dump(), HasSubstr("event_area_fkey"));  // how long it takes
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  const std::string whole =
+      "SELECT count(*) FILTER (WHERE convalidated) FROM pg_constraint WHERE contype = 'f' AND "
+      "confrelid = 'public.area'::regclass AND connamespace = 'other'::regnamespace";
+  EXPECT_EQ(world.Scalar(whole), "3");
+  outcome = world.Rollback();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar(whole), "3");
+}
+
 TEST_F(SwapRole, RefusesAScratchThatThisMachineCannotHold) {
   NEED_POSTGRES();
   SwapWorld world;
