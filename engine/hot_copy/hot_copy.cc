@@ -674,6 +674,12 @@ void HotCopy::Cutover(const core::CutoverOptions& /*options*/) {
                 "replay divergence: the old file does not record for this new file any more; give "
                 "the migration up with: understudy migrate reset");
   }
+  if (Mover::WrittenBeforeThisBoot(*session)) {
+    throw Error(ErrorKind::kMismatch,
+                "the machine was started anew since the drain, and the new file may have lost what "
+                "was written last. The old file is whole, and takes writes again after: understudy "
+                "migrate reset");
+  }
   const MoveState state = Mover::State(*session);
   if (!state.drain_completed) {
     throw Error(ErrorKind::kMismatch, "the drain is not complete; run: understudy migrate drain");

@@ -6,6 +6,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/error.h"
+#include "engine/base/owner.h"
 #include "engine/base/sabotage.h"
 #include "engine/capture/sqlite_capture.h"
 #include "engine/db/identifier.h"
@@ -66,12 +67,13 @@ bool IsUpserted(const TableWork& work) {
 
 bool IsDeferred(const SqliteIndex& index) { return !index.unique && !index.sql.empty(); }
 
-// An older build began a migration without this column.
-bool RecordsHold(db::Session& session) {
+// Not where an older build has begun the migration.
+bool HasColumn(db::Session& session, const char* name) {
   return session
              .Scalar(
                  "SELECT count(*) FROM pragma_table_info('_understudy_move', 'main') WHERE name = "
-                 "'longest_hold_ms'")
+                 "?1",
+                 {Value::Text(name)})
              .AsInteger() > 0;
 }
 
@@ -84,8 +86,8 @@ Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hook
   session_ = db::Connect(move_.new_file, {.application_name = "understudy-engine mover",
                                           .lock_timeout = std::chrono::seconds(5),
                                           .insistent = true});
-  // A kill loses nothing; a machine that fails may leave a file that the check before the cutover,
-  // which reads all of it, refuses. The cutover itself is synced, and the whole file with it; but
+  // A kill loses nothing; what a machine that fails leaves of the file is read once more
+  // (CheckBoot). The cutover itself is synced, and the whole file with it; but
   // for one in WAL mode (a cutover failed), which a checkpoint has written to before.
   const bool new_is_wal = session_->Scalar("PRAGMA main.journal_mode").text == "wal";
   session_->Execute(std::string("PRAGMA main.synchronous = ") + (new_is_wal ? "NORMAL" : "OFF"));
@@ -190,12 +192,13 @@ void Mover::Build(db::Session& session, const catalog::SqliteSchema& schema, db:
       created_utc TEXT NOT NULL);
     CREATE TABLE main._understudy_move(
       id INTEGER PRIMARY KEY CHECK (id = 0), stage TEXT NOT NULL, recording TEXT, old_hash TEXT,
-      old_version INT, drained_version INT, longest_hold_ms INT);
+      old_version INT, drained_version INT, longest_hold_ms INT, boot TEXT);
     INSERT INTO main._understudy_move(id, stage) VALUES (0, 'seeds');
     CREATE TABLE main._understudy_tables(
       table_name TEXT PRIMARY KEY, position TEXT NOT NULL, done INT NOT NULL, verified TEXT NOT NULL,
       verify_done INT NOT NULL, rows INT NOT NULL, rows_total INT NOT NULL) WITHOUT ROWID;
   )");
+  session.Query("UPDATE main._understudy_move SET boot = ?1", {Value::Text(ThisBoot())});
   session.Query(
       "INSERT INTO main._schema_identity VALUES (0, ?1, ?2, ?3)",
       {Value::Text(schema.Hash()),
@@ -215,9 +218,10 @@ MoveState Mover::State(db::Session& session) {
                .AsInteger() > 0;
   };
   if (has("_understudy_move")) {
-    const db::Result move = session.Query(std::string("SELECT stage, ") +
-                                          (RecordsHold(session) ? "longest_hold_ms" : "NULL") +
-                                          " FROM main._understudy_move WHERE id = 0");
+    const db::Result move =
+        session.Query(std::string("SELECT stage, ") +
+                      (HasColumn(session, "longest_hold_ms") ? "longest_hold_ms" : "NULL") +
+                      " FROM main._understudy_move WHERE id = 0");
     if (!move.rows.empty()) {
       state.stage = move.rows[0][0].text;
       if (!move.rows[0][1].is_null()) state.longest_hold_ms = move.rows[0][1].AsInteger();
@@ -251,6 +255,30 @@ void Mover::Begin() {
   holding_ = true;
   CheckRecording();
   CheckOldSchema();
+  CheckBoot();
+}
+
+bool Mover::WrittenBeforeThisBoot(db::Session& session) {
+  if (!HasColumn(session, "boot")) return false;
+  return session.Scalar("SELECT boot FROM main._understudy_move WHERE id = 0").TextOr("") !=
+         ThisBoot();
+}
+
+// The new file is not synced while it is filled: what a machine that failed has left of it is
+// compared with the old one anew, and its pages are checked behind that.
+void Mover::CheckBoot() {
+  if (!WrittenBeforeThisBoot(*session_)) return;
+  const bool filled = stage_ == "replay" || stage_ == "recheck";
+  if (filled && move_.triggers_on_replay) {
+    throw Error(ErrorKind::kMismatch,
+                "the machine was started anew, and the new file may have lost what was written "
+                "last; rows that its triggers have changed cannot be compared once more. "
+                "Production is unchanged; give the copy up with: understudy migrate reset");
+  }
+  session_->Execute("UPDATE main._understudy_tables SET verified = '', verify_done = 0");
+  if (filled || stage_ == "check") SetStage("verify");
+  session_->Query("UPDATE main._understudy_move SET boot = ?1", {Value::Text(ThisBoot())});
+  Load();
 }
 
 // The log must be the one that this copy rests on, from its first entry: another migration may have
@@ -1005,7 +1033,7 @@ void Mover::RecordHold() {
   if (hold <= recorded_hold_ms_) return;
   db::Transaction transaction(*session_);
   hooks_.check(*session_);
-  if (!RecordsHold(*session_)) {
+  if (!HasColumn(*session_, "longest_hold_ms")) {
     session_->Execute("ALTER TABLE main._understudy_move ADD COLUMN longest_hold_ms INT");
   }
   session_->Query(
@@ -1533,10 +1561,10 @@ std::int64_t Mover::ReplayAll() {
                   "on with: understudy migrate sync, then drain");
     }
     if (stage_ != "replay") {
-      throw Error(
-          ErrorKind::kMismatch,
-          "the old file's schema was written anew since its rows were compared; they must be "
-          "compared again: understudy migrate sync, then drain");
+      throw Error(ErrorKind::kMismatch,
+                  "the old file's schema was written anew, or the machine started anew, since the "
+                  "rows were "
+                  "compared; they must be compared again: understudy migrate sync, then drain");
     }
     holding_ = false;  // the drain's: nobody may write anyway
     keys = ReplayTail(0, true).keys;

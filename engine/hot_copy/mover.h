@@ -65,6 +65,8 @@ class Mover {
                     const std::string& schema_commit, const std::vector<TableWork>& tables);
   static bool IsBuilt(db::Session& session);
   static MoveState State(db::Session& session);
+  // Whether the machine was started anew since the new file was looked at last.
+  static bool WrittenBeforeThisBoot(db::Session& session);
   // The triggers that the old file must have: a statement each.
   static std::vector<std::string> Triggers(const Move& move, bool drained);
   // Of everything in the schema of `database` that is not the engine's own.
@@ -113,6 +115,7 @@ class Mover {
   void Load();
   void CheckRecording();
   void CheckOldSchema();
+  void CheckBoot();
   std::string Stage() const;
   void SetStage(const std::string& stage);
   Tail ReplayTail(std::int64_t limit, bool compare);

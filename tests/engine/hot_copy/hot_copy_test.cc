@@ -118,6 +118,28 @@ INSTANTIATE_TEST_SUITE_P(Modes, InBothModes, ::testing::Bool(), [](const auto& r
   return row.param ? std::string("wal") : std::string("rollback");
 });
 
+// The new file is not synced before its cutover. hard-case 90
+TEST_P(InBothModes, ReadsTheNewFileOnceMoreBehindAFailureOfTheMachine) {
+  Folder folder(std::string(kThings) + "; INSERT INTO things VALUES (1, 'a'), (2, 'b')", kThingsToo,
+                GetParam());
+  ExpectOk(folder.Run(Phase::kSync));
+  const std::string fails = "UPDATE _understudy_move SET boot = 'the one before'";
+  folder.New()->Execute(fails);
+  folder.Write("INSERT INTO things VALUES (3, 'c')");
+  ExpectOk(folder.Run(Phase::kSync));
+  folder.New()->Execute(fails + "; UPDATE things SET name = 'lost' WHERE id = 1");
+  EXPECT_EQ(folder.Run(Phase::kSync).kind, Kind::kFailed);
+  folder.New()->Execute("UPDATE things SET name = 'a' WHERE id = 1");
+  ExpectOk(folder.Run(Phase::kDrain));
+  folder.New()->Execute(fails);
+  const core::PhaseOutcome outcome = folder.Run(Phase::kCutover);
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, HasSubstr("the machine was started anew since the drain"));
+  EXPECT_EQ(folder.Reset().kind, Kind::kDone);
+  folder.Write("INSERT INTO things VALUES (4, 'd')");
+  ExpectOk(folder.Run(Phase::kVerify));
+}
+
 TEST_P(InBothModes, GoesThroughThePhasesOneByOne) {
   Folder folder(std::string(kThings) +
                     "; INSERT INTO things VALUES (1, 'a'), (2, 'b'); "
