@@ -87,8 +87,8 @@ Mover::Mover(const Move& move, Hooks hooks) : move_(move), hooks_(std::move(hook
                                           .lock_timeout = std::chrono::seconds(5),
                                           .insistent = true});
   // A kill loses nothing; what a machine that fails leaves of the file is read once more
-  // (CheckBoot). The cutover itself is synced, and the whole file with it; but
-  // for one in WAL mode (a cutover failed), which a checkpoint has written to before.
+  // (CheckBoot). The cutover itself is synced, and the whole file with it; but for one in WAL mode
+  // (a cutover failed), which a checkpoint has written to before.
   const bool new_is_wal = session_->Scalar("PRAGMA main.journal_mode").text == "wal";
   session_->Execute(std::string("PRAGMA main.synchronous = ") + (new_is_wal ? "NORMAL" : "OFF"));
   // A journal that stays keeps its blocks from one unit to the next, and its commits write over
@@ -254,8 +254,9 @@ void Mover::Begin() {
   held_since_ = SteadyClock::now();
   holding_ = true;
   CheckRecording();
+  const bool first = old_version_ < 0;  // the machine does not start anew under us
   CheckOldSchema();
-  CheckBoot();
+  if (first) CheckBoot();
 }
 
 bool Mover::WrittenBeforeThisBoot(db::Session& session) {
@@ -268,16 +269,21 @@ bool Mover::WrittenBeforeThisBoot(db::Session& session) {
 // compared with the old one anew, and its pages are checked behind that.
 void Mover::CheckBoot() {
   if (!WrittenBeforeThisBoot(*session_)) return;
-  const bool filled = stage_ == "replay" || stage_ == "recheck";
-  if (filled && move_.triggers_on_replay) {
+  if (move_.triggers_on_replay && (stage_ == "replay" || stage_ == "recheck")) {
     throw Error(ErrorKind::kMismatch,
                 "the machine was started anew, and the new file may have lost what was written "
                 "last; rows that its triggers have changed cannot be compared once more. "
                 "Production is unchanged; give the copy up with: understudy migrate reset");
   }
-  session_->Execute("UPDATE main._understudy_tables SET verified = '', verify_done = 0");
-  if (filled || stage_ == "check") SetStage("verify");
+  CompareAnew();
   session_->Query("UPDATE main._understudy_move SET boot = ?1", {Value::Text(ThisBoot())});
+}
+
+void Mover::CompareAnew() {
+  session_->Execute("UPDATE main._understudy_tables SET verified = '', verify_done = 0");
+  // Rows that the new table's triggers have changed since are no copies any more.
+  const bool filled = stage_ == "replay" || stage_ == "recheck";
+  if (stage_ == "check" || (filled && !move_.triggers_on_replay)) SetStage("verify");
   Load();
 }
 
@@ -407,11 +413,7 @@ void Mover::CheckOldSchema() {
                         "with: understudy migrate reset, and begin anew");
       }
     }
-    session_->Execute("UPDATE main._understudy_tables SET verified = '', verify_done = 0");
-    // Rows that the new table's triggers have changed since are no copies any more.
-    const bool filled = stage_ == "replay" || stage_ == "recheck";
-    if (stage_ == "check" || (filled && !move_.triggers_on_replay)) SetStage("verify");
-    Load();
+    CompareAnew();
   }
   session_->Query("UPDATE main._understudy_move SET old_version = ?1", {Value::Integer(version)});
   old_version_ = version;
@@ -1561,10 +1563,10 @@ std::int64_t Mover::ReplayAll() {
                   "on with: understudy migrate sync, then drain");
     }
     if (stage_ != "replay") {
-      throw Error(ErrorKind::kMismatch,
-                  "the old file's schema was written anew, or the machine started anew, since the "
-                  "rows were "
-                  "compared; they must be compared again: understudy migrate sync, then drain");
+      throw Error(
+          ErrorKind::kMismatch,
+          "the old file's schema was written anew, or the machine started anew, since the "
+          "rows were compared; they must be compared again: understudy migrate sync, then drain");
     }
     holding_ = false;  // the drain's: nobody may write anyway
     keys = ReplayTail(0, true).keys;

@@ -116,6 +116,7 @@ class Mover {
   void CheckRecording();
   void CheckOldSchema();
   void CheckBoot();
+  void CompareAnew();  // all rows with the old file's
   std::string Stage() const;
   void SetStage(const std::string& stage);
   Tail ReplayTail(std::int64_t limit, bool compare);
