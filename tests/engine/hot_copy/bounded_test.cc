@@ -334,20 +334,6 @@ TEST(Replay, FindsRowsThatItLeftBehind) {
   }
 }
 
-class WhenDrainBegins : public core::Probe {
- public:
-  explicit WhenDrainBegins(std::function<void()> act) : act_(std::move(act)) {}
-  void OnEvent(const core::Event& event) override {
-    if (event.kind == "phase" && event.data.value("phase", "") == "drain" &&
-        event.data.value("status", "") == "begin") {
-      act_();
-    }
-  }
-
- private:
-  std::function<void()> act_;
-};
-
 // What a part of the log breaks, and the next part puts right, is no broken reference
 TEST(Bounded, DrainsWhatBreaksAReferenceForOneUnit) {
   const std::string tables =

@@ -471,19 +471,7 @@ RC_GTEST_PROP(HotCopyProperty, ADirtyKeyThatIsThrownAwayIsFound, ()) {
   for (const Write& write : c.before) Do(*application, Apply(c, write));
   const int spoilt = TableToSpoil(c, *application);
   RC_PRE(spoilt >= 0);
-  class Late : public core::Probe {
-   public:
-    explicit Late(std::function<void()> act) : act_(std::move(act)) {}
-    void OnEvent(const core::Event& event) override {
-      if (event.kind == "phase" && event.data.value("phase", "") == "drain" &&
-          event.data.value("status", "") == "begin") {
-        act_();
-      }
-    }
-
-   private:
-    std::function<void()> act_;
-  } late([&] {
+  WhenDrainBegins late([&] {
     const std::string last =
         application->Scalar("SELECT coalesce(max(id), 0) FROM _migration_log").text;
     application->Execute(Spoil(Old(spoilt)));

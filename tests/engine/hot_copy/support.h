@@ -51,6 +51,21 @@ class Folder {
 // Every row of a query, one line each.
 std::vector<std::string> Rows(db::Session& session, const std::string& sql);
 
+// Acts when the drain begins, before its lock: written at the last moment.
+class WhenDrainBegins : public core::Probe {
+ public:
+  explicit WhenDrainBegins(std::function<void()> act) : act_(std::move(act)) {}
+  void OnEvent(const core::Event& event) override {
+    if (event.kind == "phase" && event.data.value("phase", "") == "drain" &&
+        event.data.value("status", "") == "begin") {
+      act_();
+    }
+  }
+
+ private:
+  std::function<void()> act_;
+};
+
 // Another process that does `work` again and again until it is stopped; busy and draining are tried
 // again. Its destructor, or Stop(), ends it.
 class Writer {
