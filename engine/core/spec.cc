@@ -63,6 +63,15 @@ Limits ParseLimits(const Json& document, const std::string& where) {
   return limits;
 }
 
+Json WhatMakesTheOutcome(Json document) {
+  const Json limits = document.value("limits", Json::object());
+  document.erase("limits");
+  if (const auto it = limits.find("log_max_bytes"); it != limits.end()) {
+    document["limits"]["log_max_bytes"] = *it;
+  }
+  return document;
+}
+
 }  // namespace
 
 const db::Endpoint& Spec::Endpoint(const std::string& role) const {
@@ -115,7 +124,7 @@ Spec Spec::Parse(const Json& document, const std::string& default_id,
   }
   spec.id = document.value("id", default_id);
   spec.document = document;
-  spec.digest = Sha256Hex(ToLine(document));
+  spec.digest = Sha256Hex(ToLine(WhatMakesTheOutcome(document)));
   spec.folder = folder;
   spec.limits = ParseLimits(document, where);
   for (const std::string& key : info->endpoint_keys) {

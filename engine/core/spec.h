@@ -34,8 +34,10 @@ struct Limits {
 struct Spec {
   std::string id;  // names the journal
   std::string strategy;
-  Json document;       // as given, without comments
-  std::string digest;  // SHA-256 of the document: a changed file is refused between phases
+  Json document;  // as given, without comments
+  // SHA-256 of what makes the outcome: a file that changed in that is refused between phases.
+  // Limits may change, except log_max_bytes, which triggers in the database hold.
+  std::string digest;
   std::filesystem::path folder;  // relative paths in the document are relative to it
   Limits limits;
   std::map<std::string, db::Endpoint> endpoints;  // by role: "on", "source", "target"

@@ -59,6 +59,19 @@ TEST(Spec, FillsInDefaultsAndResolvesPaths) {
   EXPECT_NE(Spec::Parse(changed, "f", "/folder", "m.json", SomeRegistry()).digest, spec.digest);
 }
 
+TEST(Spec, LetsLimitsChangeBetweenPhasesButTheOneThatTheDatabaseHolds) {
+  const auto digest = [](const Json& limits) {
+    Json document = {{"strategy", "sql"}, {"on", "a.db"}, {"up", "x.sql"}};
+    if (!limits.is_null()) document["limits"] = limits;
+    return Spec::Parse(document, "f", "/folder", "m.json", SomeRegistry()).digest;
+  };
+  const std::string none = digest(nullptr);
+  EXPECT_EQ(digest(Json::object()), none);
+  EXPECT_EQ(digest({{"lock_timeout_ms", 900}, {"jobs", 4}}), none);
+  EXPECT_NE(digest({{"log_max_bytes", 4096}}), none);
+  EXPECT_EQ(digest({{"log_max_bytes", 4096}, {"pause_ms", 1}}), digest({{"log_max_bytes", 4096}}));
+}
+
 TEST(Points, AreNamedAfterTheirPhase) {
   for (const Point& point : Points()) {
     EXPECT_EQ(FindPoint(point.name), &point);
