@@ -126,13 +126,26 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
   for (const std::string& schema : settings.schemas) {
     grant("GRANT USAGE, CREATE ON SCHEMA " + db::QuoteIdentifier(schema) + to);
   }
-  for (const db::Row& row : session
-                                .Query("SELECT DISTINCT quote_ident(pg_get_userbyid(c.relowner)) "
-                                       "FROM pg_class c WHERE c.oid = ANY ($1::oid[]) "
-                                       "AND pg_get_userbyid(c.relowner) <> current_user ORDER BY 1",
-                                       {TableOids(old_objects)})
-                                .rows) {
-    grant("GRANT " + row[0].text + to);
+  struct NotOwned {
+    std::string tables;
+    bool usable;  // with a membership that is there
+    std::string sql;
+  };
+  std::vector<NotOwned> not_owned;
+  for (const db::Row& row :
+       session
+           .Query("SELECT quote_ident(r.rolname), r.rolsuper, pg_has_role(r.oid, 'USAGE'), "
+                  "string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid), "
+                  "string_agg('ALTER TABLE ' || c.oid::regclass || ' OWNER TO ' || $2, '; ' "
+                  "ORDER BY c.oid) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner "
+                  "WHERE c.oid = ANY ($1::oid[]) AND r.rolname <> current_user "
+                  "GROUP BY r.oid, r.rolname, r.rolsuper ORDER BY 1",
+                  {TableOids(old_objects), db::Value::Text(name)})
+           .rows) {
+    // To be a member of a superuser would be to be one.
+    not_owned.push_back({row[3].text, row[2].AsBool(),
+                         row[1].AsBool() ? row[4].text : "GRANT " + row[0].text + to});
+    grant(not_owned.back().sql);
   }
   grant(monitor);
   if (superuser) return;
@@ -150,15 +163,8 @@ void CheckPrivileges(db::Session& session, const std::vector<Movable>& old_objec
              "GRANT USAGE, CREATE ON SCHEMA " + db::QuoteIdentifier(schema) + to);
     }
   }
-  for (const db::Row& row :
-       session
-           .Query("SELECT quote_ident(pg_get_userbyid(c.relowner)), "
-                  "string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid) FROM pg_class c "
-                  "WHERE c.oid = ANY ($1::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE') "
-                  "GROUP BY c.relowner ORDER BY 1",
-                  {TableOids(old_objects)})
-           .rows) {
-    refuse("it does not own " + row[1].text, "GRANT " + row[0].text + to);
+  for (const NotOwned& one : not_owned) {
+    if (!one.usable) refuse("it does not own " + one.tables, one.sql);
   }
   if (!role[4].AsBool()) {
     for (const db::Row& row : session

@@ -499,7 +499,11 @@ TEST(Plan, TellsARoleThatMayOnlyRead) {
     world.set_source_by(world.source().endpoint().WithSetting("user", role));
     const core::Plan plan = world.Plan();
     EXPECT_THAT(Refusals(plan), AllOf(HasSubstr("GRANT CREATE ON DATABASE "),
-                                      HasSubstr("it does not own public.area, ")));
+                                      HasSubstr("it does not own public.area, "),
+                                      HasSubstr(": ALTER TABLE public.area OWNER TO " + role)));
+    // Who may act as the superuser that owns them is one.
+    EXPECT_THAT(Refusals(plan) + Steps(plan),
+                Not(HasSubstr("GRANT " + world.Scalar("SELECT quote_ident(current_user)") + " ")));
     EXPECT_EQ(Refusals(plan).find("it may not read public.area") != std::string::npos,
               role == "nobody");
     if (role == "reader") {
