@@ -68,7 +68,7 @@ core::StrategyStatus TableSwap::Status() {
   const auto session = Connect();
   const Known known = ReadOrNothing(*session);
   if (!known.manifest) {
-    status.detail = "nothing is there yet";
+    status.detail = "nothing of it is in the database: not begun, or cleaned up, or reset";
     return status;
   }
   status.in_service = OwnerByCatalog(*session, *known.manifest);
