@@ -670,8 +670,19 @@ std::vector<TableSwap::NotFinished> TableSwap::FinishKeys(db::Session& session,
       }
     }
     if (!holds || key.join.empty() || session.Scalar(key.joined).AsBool()) continue;
-    std::string now = key.lock;
+    std::string now = key.late;
     try {
+      for (int step = 0; step < 2; ++step) {  // adds, validates
+        for (const db::Row& row : session.Query(key.late).rows) {
+          now = row[0].text;
+          db::Transaction transaction(session);
+          core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
+          SetLocal(session, "lock_timeout", stall.lock);
+          session.Execute(now);
+          transaction.Commit();
+        }
+      }
+      now = key.lock;
       db::Transaction transaction(session);
       core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
       SetLocal(session, "lock_timeout", stall.lock);

@@ -27,6 +27,34 @@ std::string Add(const db::TableName& table, const std::string& name, const std::
   return sql;
 }
 
+std::string LateLeaves(const KeyText& key) {
+  std::string known;
+  for (const KeyPart& part : key.parts) {
+    known += (known.empty() ? "" : ", ") + db::QuoteLiteral(part.table.Quoted());
+  }
+  const std::string name = db::QuoteLiteral(key.name);
+  const std::string definition = db::QuoteLiteral(key.definition);
+  return "SELECT 'ALTER TABLE ' || t.relid::regclass || CASE "
+         "WHEN own.conname IS NOT NULL THEN ' VALIDATE CONSTRAINT ' || quote_ident(own.conname) "
+         "WHEN EXISTS (SELECT FROM pg_constraint x WHERE x.conrelid = t.relid AND x.conname = " +
+         name + ") THEN ' ADD ' || " + definition +
+         " || ' NOT VALID' "
+         "ELSE ' ADD CONSTRAINT ' || quote_ident(" +
+         name + ") || ' ' || " + definition +
+         " || ' NOT VALID' END "
+         "FROM pg_partition_tree(to_regclass(" +
+         db::QuoteLiteral(key.table.Quoted()) +
+         ")) AS t JOIN pg_class c ON c.oid = t.relid AND pg_has_role(c.relowner, 'USAGE') "
+         "LEFT JOIN LATERAL (SELECT x.conname, x.convalidated FROM pg_constraint x "
+         "WHERE x.conrelid = t.relid AND x.contype = 'f' AND pg_get_constraintdef(x.oid) IN (" +
+         definition + ", " + definition +
+         " || ' NOT VALID') "
+         "ORDER BY x.convalidated DESC, x.conname LIMIT 1) AS own ON true "
+         "WHERE t.isleaf AND c.relkind = 'r' AND own.convalidated IS NOT TRUE "
+         "AND NOT EXISTS (SELECT FROM unnest(ARRAY[" +
+         known + "]::text[]) AS was WHERE to_regclass(was) = t.relid) ORDER BY t.relid";
+}
+
 std::string Validate(const db::TableName& table, const std::string& name) {
   return "ALTER TABLE " + table.Quoted() + " VALIDATE CONSTRAINT " + db::QuoteIdentifier(name) +
          ";";
@@ -91,12 +119,14 @@ Json KeyPartsJson(const std::vector<KeyPart>& parts) {
 }
 
 Json KeyFinish::ToJson() const {
-  return {{"validate", validate}, {"lock", lock}, {"join", join}, {"joined", joined}};
+  return {
+      {"validate", validate}, {"late", late}, {"lock", lock}, {"join", join}, {"joined", joined}};
 }
 
 KeyFinish KeyFinish::FromJson(const Json& json) {
-  return {json.at("validate").get<std::vector<std::string>>(), json.at("lock").get<std::string>(),
-          json.at("join").get<std::vector<std::string>>(), json.at("joined").get<std::string>()};
+  return {json.at("validate").get<std::vector<std::string>>(), json.at("late").get<std::string>(),
+          json.at("lock").get<std::string>(), json.at("join").get<std::vector<std::string>>(),
+          json.at("joined").get<std::string>()};
 }
 
 std::string AttachKeySql(const KeyText& key) {
@@ -122,6 +152,7 @@ KeyFinish FinishOf(const KeyText& key) {
   finish.lock = "LOCK TABLE " + key.table.Quoted() +
                 (key.references == key.table ? "" : ", " + key.references.Quoted()) +
                 " IN ACCESS EXCLUSIVE MODE";
+  finish.late = LateLeaves(key);
   for (const KeyPart& part : key.parts) {
     if (part.leaf) {
       finish.validate.push_back(Validate(part.table, part.name));

@@ -33,6 +33,9 @@ Json KeyPartsJson(const std::vector<KeyPart>& parts);
 // What makes a key whole behind the commit. Doing it again does no harm.
 struct KeyFinish {
   std::vector<std::string> validate;  // each by itself
+  // A query for the next statement of each partition that has come since, whose rows the joining
+  // would look up: adds the key as under an exchange's locks, then validates it. "" = none can.
+  std::string late;
   // Then, in one transaction, the parents' keys from below: for a moment nobody else comes near.
   std::string lock;
   std::vector<std::string> join;

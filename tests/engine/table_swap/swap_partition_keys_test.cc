@@ -232,6 +232,27 @@ TEST_F(PartitionKeys, AreMadeWholeWithoutAPartitionThatHasGone) {
             "1");
 }
 
+// Its rows would be looked up while everybody waits for the joining, and again when that is not
+// done in time.
+TEST_F(PartitionKeys, AreMadeWholeOfAPartitionThatHasComeSince) {
+  NEED_POSTGRES();
+  DieAt("cutover.after_commit");
+  EXPECT_EQ(world().Cutover().kind, Kind::kFailed);
+  GoOn();
+  world().target().Run(
+      "CREATE TABLE other.\"late One\" (LIKE other.event);"
+      "INSERT INTO other.\"late One\" SELECT 40, 1 + i % 90, 1 + i % 1900 FROM generate_series(1, "
+      "1500000) i;"
+      "ALTER TABLE other.event ATTACH PARTITION other.\"late One\" FOR VALUES IN (40)");
+  world().document()["limits"] = {{"lock_timeout_ms", 30}, {"cutover_budget_ms", 8000}};
+  core::PhaseOutcome outcome = world().Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world().Scalar("SELECT convalidated || ' ' || (conparentid <> 0) FROM pg_constraint "
+                           "WHERE conrelid = 'other.\"late One\"'::regclass AND contype = 'f' "
+                           "AND conname = 'event_person'"),
+            "true true");
+}
+
 TEST_F(PartitionKeys, AreToldWhereRowsReferToNothing) {
   NEED_POSTGRES();
   ASSERT_EQ(world().Prepare().kind, Kind::kDone);
