@@ -186,6 +186,10 @@ void TableSwap::LockOutgoing(db::Session& session, const Exchange& exchange,
   try {
     session.Execute(sql);
   } catch (const Error& error) {
+    if (error.code() == kNoTable) {
+      throw Error(ErrorKind::kConflict, "renamed or dropped a moment ago: " + error.message(),
+                  "changed");
+    }
     if (error.kind() != ErrorKind::kCancelled) throw;
     ThrowHeld(db::IntegerArray(exchange.out(), &Movable::oid), exchange.Partners(), limit);
   }

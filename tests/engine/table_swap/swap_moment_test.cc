@@ -94,6 +94,35 @@ TEST_F(SwapMoment, LocksTheTablesOutsideWhoseKeysAreMadeAnewWithTheOthers) {
             "public.place true");
 }
 
+// hard-case 29: renamed when the exchange had been read, and not yet locked.
+TEST_F(SwapMoment, ReadsAgainWhatWasRenamedBeforeItsLock) {
+  NEED_POSTGRES();
+  Fill();
+  world_.target().Run(
+      "CREATE TABLE visit (id integer PRIMARY KEY, place_id integer REFERENCES place);"
+      "INSERT INTO visit VALUES (1, 1)");
+  world_.document()["exclude"] = {"visit"};
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  const auto write = [&] { world_.target().Run("UPDATE note SET body = body || '!'"); };
+  write();
+  int replays = 0;
+  world_.at_point = [&](std::string_view point) {
+    if (point != "replay.after_commit" || ++replays > 3) return;
+    if (replays < 3) {
+      write();  // of the sync, before the locks, and last of all, behind the reading
+    } else {
+      world_.target().Run("ALTER TABLE visit RENAME TO visits");
+    }
+  };
+  const core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_THAT(world_.logs,
+              ::testing::Contains(::testing::HasSubstr("renamed or dropped a moment ago")));
+  EXPECT_EQ(world_.Scalar("SELECT confrelid::regclass || ' ' || convalidated FROM pg_constraint "
+                          "WHERE conrelid = 'public.visits'::regclass AND contype = 'f'"),
+            "public.place true");
+}
+
 // hard-cases 38, 132: whoever calls nextval when the sequence has been moved already waits for the
 // commit, and is given the old one's next number then.
 class SwapMomentNumbers : public SwapMoment {
