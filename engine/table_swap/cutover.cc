@@ -172,7 +172,8 @@ void TableSwap::ThrowHeld(const db::Value& oids, const std::vector<db::TableName
                   (holders.empty() ? "a client holds one of them"
                                    : "held by " + holders +
                                          "; wait for the end, or end it with SELECT "
-                                         "pg_terminate_backend(PID)"),
+                                         "pg_terminate_backend(PID), a prepared transaction with "
+                                         "ROLLBACK PREPARED"),
               "55P03");
 }
 

@@ -704,20 +704,36 @@ std::string HoldersOf(db::Session& session, const db::Value& oids,
   for (const db::TableName& table : more) names.push_back(table.Quoted());
   const db::Result holders = session.Query(
       R"(
-SELECT format('pid %s (%s) on %s', a.pid,
-              concat_ws(', ', nullif(a.application_name, ''), a.usename, a.state,
-                        'in a transaction for ' ||
-                        date_trunc('second', clock_timestamp() - a.xact_start)),
-              min(l.relation::regclass::text))
-FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'relation' AND l.granted AND a.datname = current_database()
-  AND (l.relation = ANY ($1::oid[])
-       OR l.relation IN (SELECT to_regclass(name) FROM unnest($2::text[]) AS name))
-  AND ($4::boolean OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
-  AND (a.xact_start IS NULL OR a.xact_start < clock_timestamp() - $3::bigint * interval '1 ms')
-  AND a.application_name NOT LIKE 'understudy-engine%'
-GROUP BY a.pid, a.application_name, a.usename, a.state, a.xact_start
-ORDER BY a.xact_start NULLS LAST, a.pid LIMIT 3)",
+WITH RECURSIVE held AS (  -- LOCK TABLE takes what is below, too
+  SELECT unnest($1::oid[]) AS oid
+  UNION SELECT to_regclass(name) FROM unnest($2::text[]) AS name
+  UNION SELECT i.inhrelid FROM held JOIN pg_inherits i ON i.inhparent = held.oid),
+locks AS (
+  SELECT l.pid, l.virtualtransaction, min(l.relation::regclass::text) AS first
+  FROM pg_locks l JOIN held ON held.oid = l.relation
+  WHERE l.locktype = 'relation' AND l.granted
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND ($4::boolean OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+  GROUP BY l.pid, l.virtualtransaction),
+holders AS (
+  SELECT format('pid %s (%s) on %s', a.pid,
+                concat_ws(', ', nullif(a.application_name, ''), a.usename, a.state,
+                          'in a transaction for ' ||
+                          date_trunc('second', clock_timestamp() - a.xact_start)),
+                locks.first) AS holder, a.xact_start AS since, a.pid
+  FROM locks JOIN pg_stat_activity a ON a.pid = locks.pid
+  WHERE a.application_name NOT LIKE 'understudy-engine%'
+  UNION ALL
+  SELECT format('the prepared transaction %L (%s, for %s) on %s', p.gid, p.owner,
+                date_trunc('second', clock_timestamp() - p.prepared), locks.first), p.prepared, 0
+  FROM locks
+  JOIN pg_locks own ON own.pid IS NULL AND own.locktype = 'transactionid'
+    AND own.virtualtransaction = locks.virtualtransaction
+  JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
+  WHERE locks.pid IS NULL)
+SELECT holder FROM holders
+WHERE since IS NULL OR since < clock_timestamp() - $3::bigint * interval '1 ms'
+ORDER BY since NULLS LAST, pid LIMIT 3)",
       {oids, db::TextArray(names), db::Value::Integer(waited.count()),
        db::Value::Text(also_readers ? "true" : "false")});
   std::string all;

@@ -56,8 +56,9 @@ void LetVacuumsGiveWay(const core::Context& context, db::Session& session,
                        const std::vector<Movable>& tables);
 
 // "pid 17 (psql, bob, idle in transaction, in a transaction for 00:01:02) on public.note": the
-// oldest of those who were in their transaction before a wait of `waited` began, and hold one of
-// the tables `oids` or `more` against us, or against what excludes writers alone.
+// oldest of those who were in their transaction, which may be a prepared one, before a wait of
+// `waited` began, and hold one of the tables `oids` or `more`, or a partition of them, against us,
+// or against what excludes writers alone.
 std::string HoldersOf(db::Session& session, const db::Value& oids,
                       const std::vector<db::TableName>& more, std::chrono::milliseconds waited,
                       bool also_readers);

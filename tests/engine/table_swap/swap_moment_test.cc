@@ -123,6 +123,35 @@ TEST_F(SwapMoment, ReadsAgainWhatWasRenamedBeforeItsLock) {
             "public.place true");
 }
 
+// hard-cases 20, 34: a holder who is seen on a partition alone, and one without a backend.
+TEST_F(SwapMoment, NamesWhoHoldsAPartitionOrIsPrepared) {
+  NEED_POSTGRES();
+  Fill();
+  world_.target().Run(
+      "CREATE TABLE visit (id integer PRIMARY KEY, place_id integer REFERENCES place)"
+      "  PARTITION BY RANGE (id);"
+      "CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM (1) TO (9)");
+  world_.document()["exclude"] = {"visit", "visit_1"};
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  const auto holder = world_.target().Connect();
+  holder->Execute("BEGIN; LOCK TABLE public.visit_1 IN SHARE MODE");
+  world_.target().Run("BEGIN; UPDATE place SET name = name; PREPARE TRANSACTION 'left'");
+  world_.allow_old_snapshots = true;
+  world_.document()["limits"] = {{"lock_timeout_ms", 100}, {"cutover_budget_ms", 500}};
+  core::PhaseOutcome outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(
+      outcome.message,
+      ::testing::AllOf(
+          ::testing::HasSubstr("held by pid " + std::to_string(holder->BackendPid()) + " ("),
+          ::testing::HasSubstr(") on public.visit_1, the prepared transaction 'left' ("),
+          ::testing::HasSubstr(") on public.place; wait for")));
+  holder->Rollback();
+  world_.target().Run("ROLLBACK PREPARED 'left'");
+  outcome = world_.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
 // hard-cases 38, 132: whoever calls nextval when the sequence has been moved already waits for the
 // commit, and is given the old one's next number then.
 class SwapMomentNumbers : public SwapMoment {
