@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "engine/base/error.h"
@@ -247,8 +248,9 @@ void TableSwap::ReplayReverse(db::Session& session, const Known& known, bool loc
     }
     if (entries < kNearlyEmpty) break;
   }
-  // Those keys come back with the tables: all of them looked at before the locks, what was replayed
-  // just now under them.
+  // Those keys come back with the tables: all of them looked at before the locks, without what is
+  // pending in one snapshot (tables are replayed one by one while clients write: a parent may have
+  // gone whose child is still to go); what was replayed just now under them.
   const auto check = [&](const Json& key, const capture::Orphans& orphans) {
     if (orphans.rows == 0) return;
     throw Error(ErrorKind::kMismatch,
@@ -259,12 +261,15 @@ void TableSwap::ReplayReverse(db::Session& session, const Known& known, bool loc
                     "rollback",
                 "orphans");
   };
+  const std::vector<capture::CapturedTable> carried = known.Carried();
+  std::optional<db::Transaction> snapshot;
+  if (!locked) snapshot.emplace(session, db::Isolation::kRepeatableRead);
   for (const Json& key : known.cutover.value("old_keys", Json::array())) {
     const capture::Reference reference = {
         key.at("from").get<catalog::Oid>(), key.at("from_columns").get<std::vector<std::string>>(),
         key.at("to").get<catalog::Oid>(), key.at("to_columns").get<std::vector<std::string>>(),
         key.at("match_full").get<bool>()};
-    if (!locked) check(key, capture::FindOrphans(session, reference));
+    if (!locked) check(key, capture::FindOrphans(session, reference, carried));
     for (const capture::CapturedTable& table : drained) {
       if (locked && (table.mirror == reference.from || table.mirror == reference.to)) {
         check(key, capture::FindOrphansAmong(session, reference, table));
