@@ -17,6 +17,7 @@ CREATE TABLE area (id integer PRIMARY KEY, name text);
 CREATE TABLE "Link" (user_id integer REFERENCES "User" ON DELETE CASCADE, area_id integer REFERENCES area,
                      note text, PRIMARY KEY (user_id, area_id));
 CREATE INDEX link_note ON "Link" (note);
+CREATE STATISTICS told ON email, role FROM "User";
 CREATE VIEW names AS SELECT u.email, a.name FROM "User" u JOIN "Link" l ON l.user_id = u.id JOIN area a ON a.id = l.area_id;
 )";
 
@@ -230,6 +231,29 @@ TEST_F(TableSwap, ResetsAfterAFailureAtEveryPointBeforeTheCutover) {
     EXPECT_EQ(world.Ours(), "");
     EXPECT_EQ(world.Scalar(kCatalog), before);
   }
+}
+
+// Behind its indexes and extended statistics the shadow's views are filled and its tables vacuumed,
+// which takes its time.
+TEST_F(TableSwap, ResetsAfterAFailureBehindItsStatistics) {
+  NEED_POSTGRES();
+  const std::string view =
+      "CREATE MATERIALIZED VIEW sums AS SELECT count(*) AS n FROM area;"
+      "CREATE UNIQUE INDEX sums_n ON sums (n)";
+  world_.document()["preserved"] = {"\"User\"", "\"Link\""};
+  world_.target().Run(std::string(kSchema) + view);
+  world_.source().Run(std::string(kSchema) + view);
+  const std::string before = Catalog();
+  world_.at_log = [](const std::string& text) {
+    if (text.find("sums_n") != std::string::npos) throw Error(ErrorKind::kInternal, "killed");
+  };
+  EXPECT_EQ(world_.Prepare().kind, Kind::kFailed);
+  EXPECT_EQ(world_.Scalar("SELECT count(*) FROM pg_statistic_ext"), "2");
+  world_.at_log = nullptr;
+  const core::PhaseOutcome outcome = world_.Reset();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Ours(), "");
+  EXPECT_EQ(Catalog(), before);
 }
 
 // hard-case 60: old or new, never neither.
