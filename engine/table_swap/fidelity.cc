@@ -68,6 +68,23 @@ WHERE o.proowner <> i.proowner ORDER BY p.i)",
     }
     statements.Add("ALTER ROUTINE " + row[0].text + " OWNER TO " + row[1].text);
   }
+  // Extended statistics have an owner of their own.
+  for (const db::Row& row : session
+                                .Query(R"(
+SELECT format('%I.%I', n.nspname, x.stxname), quote_ident(pg_get_userbyid(was.stxowner)),
+       quote_ident(n.nspname)
+FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
+JOIN pg_statistic_ext was ON was.stxrelid = p.o
+JOIN pg_statistic_ext x ON x.stxrelid = p.i AND x.stxname = was.stxname
+JOIN pg_namespace n ON n.oid = x.stxnamespace
+WHERE was.stxowner <> x.stxowner ORDER BY p.i, x.stxname)",
+                                       relations)
+                                .rows) {
+    if (owners.emplace(row[2].text, row[1].text).second) {
+      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
+    }
+    statements.Add("ALTER STATISTICS " + row[0].text + " OWNER TO " + row[1].text);
+  }
   statements.Flush();
 }
 

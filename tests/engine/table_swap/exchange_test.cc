@@ -292,9 +292,13 @@ CREATE POLICY mine ON public.parent AS RESTRICTIVE FOR UPDATE TO us_app, us_owne
 COMMENT ON POLICY mine ON public.parent IS 'why';
 ALTER TABLE public.parent REPLICA IDENTITY FULL;
 ALTER TABLE public.child REPLICA IDENTITY USING INDEX child_pkey;
+CREATE STATISTICS public.related ON id, name FROM public.parent;
+CREATE STATISTICS understudy_shadow_public.related ON id, name FROM understudy_shadow_public.parent;
+ALTER STATISTICS public.related OWNER TO us_owner;
 )");
     const std::string about = R"(
-SELECT concat_ws(E'\n', relowner::regrole, relacl, relrowsecurity, relforcerowsecurity, relreplident,
+SELECT concat_ws(E'\n', relowner::regrole,
+  (SELECT stxowner::regrole FROM pg_statistic_ext WHERE stxrelid = c.oid), relacl, relrowsecurity, relforcerowsecurity, relreplident,
   obj_description(c.oid, 'pg_class'), col_description(c.oid, 2),
   (SELECT string_agg(attname || attacl::text, ',') FROM pg_attribute WHERE attrelid = c.oid AND attacl IS NOT NULL),
   (SELECT relacl FROM pg_class WHERE oid = pg_get_serial_sequence(c.oid::regclass::text, 'id')::regclass),
