@@ -299,8 +299,20 @@ void TableSwap::CountRows(db::Session& session, const Known& known) {
             .AsInteger();
   };
   for (const capture::CapturedTable& table : known.captured) count(table.mirror);
+  // The rest: what is replaced, and with {"sql": …} what only the new schema has. The partitions of
+  // a captured table are counted with it.
+  std::set<catalog::Oid> captured;
+  for (const db::Row& row :
+       session
+           .Query("SELECT m FROM unnest($1::oid[]) AS m UNION SELECT t.relid::oid FROM "
+                  "unnest($1::oid[]) AS m CROSS JOIN LATERAL pg_partition_tree(m) AS t",
+                  {db::IntegerArray(known.captured, &capture::CapturedTable::mirror)})
+           .rows) {
+    captured.insert(static_cast<catalog::Oid>(row[0].AsInteger()));
+  }
   for (const SetTable& table : known.manifest->tables) {
-    if (!table.preserved && !table.partitioned && table.new_oid != 0) count(table.new_oid);
+    if (table.partitioned || table.new_oid == 0 || captured.contains(table.new_oid)) continue;
+    count(table.new_oid);
   }
 }
 

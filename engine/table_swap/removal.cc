@@ -169,7 +169,8 @@ std::vector<std::string> TableSwap::RemoveAll(bool dry_run, bool also_backup) {
     std::string line;
     for (const SchemaNames& names : known.manifest->schemas) {
       std::vector<std::string> schemas = {names.shadow};
-      if (also_backup) schemas.push_back(names.backup);
+      // A rollback has taken out of it what was in it.
+      if (also_backup || known.rolled_back) schemas.push_back(names.backup);
       for (const std::string& schema : schemas) {
         if (!SchemaExists(*session, schema)) continue;
         // Of an earlier migration, whose backup this one has not removed yet.

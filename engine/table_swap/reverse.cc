@@ -141,19 +141,22 @@ std::vector<catalog::FingerprintChange> TableSwap::ReverseChanges(db::Session& s
   return changes;
 }
 
+// Of a replaced table the new rows would go back with those that users wrote.
+bool TableSwap::GoesBackWhole(db::Session& session, const Known& known,
+                              const catalog::FingerprintChange& change) const {
+  const auto table = std::ranges::find(known.manifest->tables, change.table, &SetTable::new_oid);
+  const auto captured =
+      std::ranges::find(known.reverse, change.table, &capture::CapturedTable::watched);
+  return table != known.manifest->tables.end() && table->preserved && !change.gone &&
+         !change.columns && !change.renamed && catalog::NameOf(session, captured->mirror);
+}
+
 // Tables whose later writes cannot be told from the other rows, or cannot be brought to the old
 // ones any more: what was written to them would be lost, so that it is counted like that of tables
 // that nobody watches. A preserved table is none: its rows go back as a whole.
 void TableSwap::LeaveOutLost(db::Session& session, Known& known) const {
   for (const catalog::FingerprintChange& change : ReverseChanges(session, known)) {
-    const auto captured =
-        std::ranges::find(known.reverse, change.table, &capture::CapturedTable::watched);
-    const auto table = std::ranges::find(known.manifest->tables, change.table, &SetTable::new_oid);
-    const bool preserved = table != known.manifest->tables.end() && table->preserved;
-    if (preserved && !change.gone && !change.columns && !change.renamed &&
-        catalog::NameOf(session, captured->mirror)) {
-      continue;
-    }
+    if (GoesBackWhole(session, known, change)) continue;
     context_.Log("warn", change.Text() + " since the cutover: writes to it are not carried back");
     known.lost.insert(change.table);
   }
@@ -164,6 +167,10 @@ void TableSwap::CopyBackChanged(db::Session& session, Known& known) const {
   core::Journal journal(session, spec_.id);
   for (const catalog::FingerprintChange& change : ReverseChanges(session, known)) {
     context_.ThrowIfStopped();
+    if (!GoesBackWhole(session, known, change)) {  // since LeaveOutLost: from the beginning
+      throw Error(ErrorKind::kConflict, change.Text() + " while the rollback was made ready",
+                  "changed");
+    }
     capture::CapturedTable& table =
         *std::ranges::find(known.reverse, change.table, &capture::CapturedTable::watched);
     context_.Log("warn", change.Text() + " since the cutover: all of its rows are copied back");

@@ -223,6 +223,8 @@ class TableSwap final : public core::Migration {
   Reverse PlanReverse(db::Session& session, const Known& known) const;
   std::vector<catalog::FingerprintChange> ReverseChanges(db::Session& session,
                                                          const Known& known) const;
+  bool GoesBackWhole(db::Session& session, const Known& known,
+                     const catalog::FingerprintChange& change) const;
   void LeaveOutLost(db::Session& session, Known& known) const;
   void CopyBackChanged(db::Session& session, Known& known) const;
   void OpenOldTables(db::Session& session, const Known& known) const;
