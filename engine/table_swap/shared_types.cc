@@ -16,14 +16,21 @@ using Address = std::pair<std::uint32_t, std::uint32_t>;  // class, oid
 
 std::uint32_t Oid(const db::Value& value) { return static_cast<std::uint32_t>(value.AsInteger()); }
 
-// A text per object that is the same on both sides when the object is, whatever its OID. Kinds that
-// always move (tables, views) have none. $1: the schemas. Values (of sequences), owners, grants and
-// comments are no part of it.
-std::string DefinitionsSql(int major) {
-  const std::string icu = major >= 17   ? "c.colllocale"
-                          : major >= 15 ? "c.colliculocale"
-                                        : "NULL::text";
-  const std::string multirange = major >= 14 ? "r.rngmultitypid::regtype::text" : "NULL::text";
+// A text per object that is the same on both sides when the object is, whatever its OID and the
+// server's major (a plan looks at the source itself). Kinds that always move (tables, views) have
+// none. $1: the schemas. Values (of sequences), owners, grants and comments are no part of it.
+std::string DefinitionsSql(int major, int other_major) {
+  const auto collation = [](const std::string& oid) {  // regcollation came with 13
+    return "(SELECT format('%I.%I', n.nspname, l.collname) FROM pg_collation l "
+           "JOIN pg_namespace n ON n.oid = l.collnamespace WHERE l.oid = " +
+           oid + ")";
+  };
+  // ICU's locale stood where libc's does before.
+  const std::string icu = major >= 17   ? "coalesce(c.colllocale, c.collcollate)"
+                          : major >= 15 ? "coalesce(c.colliculocale, c.collcollate)"
+                                        : "c.collcollate";
+  const std::string multirange =
+      std::min(major, other_major) >= 14 ? "r.rngmultitypid::regtype::text" : "NULL::text";
   return R"(
 WITH spaces AS (
   SELECT oid, nspname AS name FROM pg_namespace WHERE nspname = ANY ($1::text[])
@@ -33,15 +40,18 @@ SELECT 'pg_type'::regclass::oid, t.oid,
     WHEN 'e' THEN 'enum'
     WHEN 'c' THEN 'composite ' || coalesce((
       SELECT string_agg(concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
-                                  a.attcollation::regcollation), ', ' ORDER BY a.attnum)
+                                  )" +
+         collation("a.attcollation") + R"(), ', ' ORDER BY a.attnum)
       FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped), '')
     WHEN 'r' THEN 'range ' || coalesce((
-      SELECT concat_ws(' ', r.rngsubtype::regtype, r.rngcollation::regcollation, o.opcname,
+      SELECT concat_ws(' ', r.rngsubtype::regtype, )" +
+         collation("r.rngcollation") + R"(, o.opcname,
                        r.rngcanonical, r.rngsubdiff, )" +
          multirange + R"()
       FROM pg_range r JOIN pg_opclass o ON o.oid = r.rngsubopc WHERE r.rngtypid = t.oid), '')
     WHEN 'd' THEN concat_ws(' ', 'domain', format_type(t.typbasetype, t.typtypmod), t.typnotnull,
-      t.typcollation::regcollation, 'default', t.typdefault, (
+      )" +
+         collation("t.typcollation") + R"(, 'default', t.typdefault, (
         SELECT string_agg(concat_ws(' ', quote_ident(k.conname), pg_get_constraintdef(k.oid)), ', '
                           ORDER BY k.conname)
         FROM pg_constraint k WHERE k.contypid = t.oid))
@@ -74,8 +84,9 @@ FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace
 JOIN pg_foreign_table f ON f.ftrelid = c.oid JOIN pg_foreign_server v ON v.oid = f.ftserver
 UNION ALL
 SELECT 'pg_collation'::regclass::oid, c.oid,
-  concat_ws(' ', c.collprovider, c.collencoding, c.collcollate, c.collctype, )" +
-         icu + R"(,
+  concat_ws(' ', c.collprovider, c.collencoding, CASE c.collprovider
+              WHEN 'c' THEN concat_ws(' ', c.collcollate, c.collctype) ELSE )" +
+         icu + R"( END,
             c.collisdeterministic)
 FROM pg_collation c JOIN spaces s ON s.oid = c.collnamespace
 UNION ALL
@@ -153,7 +164,9 @@ bool AlwaysMoves(const Movable& object) {
 // What one database holds of the schemas that take part.
 class Side {
  public:
-  Side(db::Session& session, const std::vector<std::string>& schemas) : session_(session) {
+  // `other_major`: of the server that it is compared with.
+  Side(db::Session& session, int other_major, const std::vector<std::string>& schemas)
+      : session_(session) {
     for (const db::Row& row : session
                                   .Query("SELECT oid, relname FROM pg_class WHERE relnamespace = "
                                          "'pg_catalog'::regnamespace AND relkind = 'r'")
@@ -167,7 +180,9 @@ class Side {
       by_key_[objects[i].Key()] = i;
     }
     for (const db::Row& row :
-         session.Query(DefinitionsSql(session.Server().major()), {db::TextArray(schemas)}).rows) {
+         session
+             .Query(DefinitionsSql(session.Server().major(), other_major), {db::TextArray(schemas)})
+             .rows) {
       definitions_[{Oid(row[0]), Oid(row[1])}] = row[2].TextOr("");
     }
     for (const db::Row& row :
@@ -292,8 +307,8 @@ std::optional<std::vector<LabelToAdd>> MissingLabels(const Movable& type,
 SetDecision DecideSet(db::Session& fresh_session, db::Session& target_session,
                       const Settings& settings) {
   SetDecision decision;
-  Side fresh(fresh_session, settings.schemas);
-  Side target(target_session, settings.schemas);
+  Side fresh(fresh_session, target_session.Server().major(), settings.schemas);
+  Side target(target_session, fresh_session.Server().major(), settings.schemas);
   const auto refuse = [&](const std::string& object, const std::string& why) {
     decision.refused.push_back({object, why});
   };

@@ -80,5 +80,25 @@ TEST_F(ShadowVersionsTest, RefusesASourceThatIsNewer) {
   }
 }
 
+// As a plan looks: at the source itself, not at a copy of the target's major.
+TEST_F(ShadowVersionsTest, SharesWhatTheOlderMajorOnlyWordsOtherwise) {
+  const db::Endpoint old_server = Server(13);
+  const db::Endpoint new_server = Server(17);
+  Begin(old_server, new_server);
+  Both(
+      "CREATE TYPE span AS RANGE (subtype = integer);"
+      "CREATE COLLATION german (provider = icu, locale = 'de');"
+      "CREATE COLLATION bytes (provider = libc, locale = 'C');"
+      "CREATE DOMAIN word AS text COLLATE german;"
+      "CREATE TYPE pair AS (a text COLLATE bytes, b span);"
+      "CREATE TABLE t (id integer PRIMARY KEY, s span, w word, p pair)");
+  const SetDecision decision = DecideSet(*source->Connect(), *target->Connect(), request.settings);
+  EXPECT_THAT(Names(decision.shared),
+              ::testing::IsSupersetOf({"type public.span", "collation public.german",
+                                       "collation public.bytes", "domain public.word",
+                                       "type public.pair"}));
+  EXPECT_THAT(decision.warnings, ::testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace understudy::table_swap
