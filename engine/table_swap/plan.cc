@@ -50,6 +50,13 @@ MissingParents FindMissingParents(db::Session& target, db::Session& source,
   std::string names;
   const auto tables = catalog::ReadTablesByOid(source, {key.to_oid});
   if (tables.empty()) return missing;
+  // Those of the unique index that the foreign key looks its rows up in.
+  std::map<std::string, std::string> equals;
+  for (const catalog::Key& unique : tables[0].keys) {
+    for (std::size_t i = 0; i < unique.columns.size(); ++i) {
+      equals.emplace(unique.columns[i], unique.equals[i]);
+    }
+  }
   for (std::size_t i = 0; i < key.from_columns.size(); ++i) {
     const std::string from = db::QuoteIdentifier(key.from_columns[i]);
     const catalog::Column* to = tables[0].Find(key.to_columns[i]);
@@ -59,8 +66,10 @@ MissingParents FindMissingParents(db::Session& target, db::Session& source,
     not_null += (i == 0 ? "" : " AND ") + from + " IS NOT NULL";
     arrays += (i == 0 ? "$" : ", $") + n + "::text[]";
     names += (i == 0 ? "k" : ", k") + n;
-    match += (i == 0 ? "" : " AND ") + std::string("p.") + db::QuoteIdentifier(key.to_columns[i]) +
-             " = v.k" + n + "::" + to->type;
+    const auto operation = equals.find(to->name);
+    match += (i == 0 ? "" : " AND ") + std::string("p.") + db::QuoteIdentifier(to->name) + " " +
+             (operation == equals.end() ? "OPERATOR(pg_catalog.=)" : operation->second) + " v.k" +
+             n + "::" + to->type;
   }
   const std::string query = "SELECT concat_ws(', ', " + names + ") FROM unnest(" + arrays +
                             ") AS v(" + names + ") WHERE NOT EXISTS (SELECT FROM " +

@@ -36,6 +36,28 @@ void Fill(SwapWorld& world) {
   world.source().Run(schema + "INSERT INTO area SELECT i, 'new' FROM generate_series(1, 60) i");
 }
 
+// hard-cases 46, 78: keys are compared as the foreign key itself does, by operators of an extension
+// in a schema that we do not search.
+TEST(Plan, LooksForParentsAsTheForeignKeyDoes) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  const std::string schema =
+      "CREATE EXTENSION citext; CREATE TABLE area (code citext, kind integer, PRIMARY KEY (code, "
+      "kind)); CREATE TABLE users (id integer PRIMARY KEY, area citext, kind smallint, FOREIGN KEY "
+      "(area, kind) REFERENCES area);";
+  world.document()["preserved"] = {"users"};
+  world.target().Run(schema +
+                     "INSERT INTO area VALUES ('North', 1), ('South', 2); INSERT INTO users VALUES "
+                     "(1, 'NORTH', 1), (2, 'south', 2)");
+  world.source().Run(schema + "INSERT INTO area VALUES ('north', 1), ('South', 2)");
+  EXPECT_EQ(Refusals(world.Plan()), "");
+  const core::PhaseOutcome outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world.source().Run("DELETE FROM area WHERE kind = 2");
+  world.set_id("second");
+  EXPECT_THAT(Refusals(world.Plan()), HasSubstr("1 values that rows of public.users refer to"));
+}
+
 // A pooler that shares its sessions would give our settings to other clients, and our locks away.
 TEST(Plan, RefusesAPoolerInTransactionModeInEveryVerb) {
   NEED_POSTGRES();
