@@ -3,6 +3,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/capture/sql.h"
 #include "engine/core/parallel.h"
 #include "engine/table_swap/definitions.h"
 #include "engine/table_swap/mapping.h"
@@ -257,41 +258,38 @@ void TableSwap::LeaveOutOrphans(db::Session& session) {
   Known known = Read(journal);
   const auto entry = journal.Find(kCaptureEntry);
   if (!entry) return;
+  const std::vector<std::string> shadows = ShadowSchemas(*known.manifest);
   for (capture::CapturedTable& table : known.captured) {
+    const auto mirror = catalog::ReadTablesByOid(session, {table.mirror});
     std::string only;
-    for (const db::Row& key : session
-                                  .Query("SELECT k.conkey::text, k.confkey::text, n.nspname, "
-                                         "c.relname, k.oid FROM pg_constraint k "
-                                         "JOIN pg_class c ON c.oid = k.confrelid "
-                                         "JOIN pg_namespace n ON n.oid = c.relnamespace "
-                                         "WHERE k.conrelid = $1 AND k.contype = 'f' AND "
-                                         "n.nspname = ANY ($2::text[]) ORDER BY k.conname",
-                                         {db::Value::Integer(table.mirror),
-                                          db::TextArray(ShadowSchemas(*known.manifest))})
-                                  .rows) {
-      std::string mine;
-      std::string theirs;
+    for (const catalog::ForeignKey& key : catalog::ReadForeignKeys(session, {table.mirror})) {
+      if (key.from_oid != table.mirror || key.parent != 0 ||
+          std::ranges::find(shadows, key.to.schema) == shadows.end()) {
+        continue;
+      }
+      capture::Reference reference{key.from_oid, {}, key.to_oid, {}, key.match_full};
+      std::string values;
       std::string any_null;
-      for (const db::Row& pair :
-           session
-               .Query("SELECT a.attname, b.attname FROM pg_constraint k CROSS JOIN LATERAL "
-                      "unnest(k.conkey, k.confkey) AS u(mine, theirs) "
-                      "JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.mine "
-                      "JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.theirs "
-                      "WHERE k.oid = $1::oid",
-                      {key[4]})
-               .rows) {
+      for (std::size_t i = 0; i < key.from_columns.size(); ++i) {
+        const std::string& name = key.from_columns[i];
         const auto source =
-            std::ranges::find(table.mapping.columns, pair[0].text, &capture::ColumnSource::column);
-        if (source == table.mapping.columns.end()) continue;  // a default: the server's matter
-        // Outside of the subquery, where its names mean the watched row's columns.
-        mine += (mine.empty() ? "(" : ", (") + source->expression + ")";
-        theirs += (theirs.empty() ? "" : ", ") + db::QuoteIdentifier(pair[1].text);
+            std::ranges::find(table.mapping.columns, name, &capture::ColumnSource::column);
+        const catalog::Column* column = mirror.empty() ? nullptr : mirror[0].Find(name);
+        if (source == table.mapping.columns.end() || column == nullptr) {
+          continue;  // a default: the server's matter
+        }
+        reference.from_columns.push_back(name);
+        reference.to_columns.push_back(key.to_columns.at(i));
+        values += (values.empty() ? "CAST(" : ", CAST(") + source->expression + " AS " +
+                  column->type + ") AS " + db::QuoteIdentifier(name);
         any_null += "(" + source->expression + ") IS NULL OR ";
       }
-      if (mine.empty()) continue;
-      only += (only.empty() ? "(" : " AND (") + any_null + "(" + mine + ") IN (SELECT " + theirs +
-              " FROM " + db::TableName{key[2].text, key[3].text}.Quoted() + "))";
+      if (values.empty()) continue;
+      // By the key's own operators. In a table of their own, where names can only mean the watched
+      // row's columns.
+      const capture::ReferenceSql sql = capture::Describe(session, reference);
+      only += (only.empty() ? "(" : " AND (") + any_null + "EXISTS (SELECT FROM (SELECT " + values +
+              ") AS f, " + sql.to_text + " AS t WHERE " + sql.matches + "))";
     }
     table.mapping.only = only;
   }

@@ -200,5 +200,57 @@ TEST_F(SwapOrphans, AreKeptAsTheyAreWhenTheCutoverIsGivenUp) {
   EXPECT_EQ(Rows(), kLeft);
 }
 
+// hard-cases 46, 78: whether a parent is there is for the foreign key's own operator to say, which
+// may be an extension's, in a schema that we do not search.
+TEST(SwapOrphansOfTypes, AreNoneWhereTheForeignKeyFindsAParent) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  const std::string schema =
+      "CREATE EXTENSION citext; CREATE TABLE place (code citext, kind integer, PRIMARY KEY (code, "
+      "kind)); CREATE TABLE t (kind smallint, id integer PRIMARY KEY, code citext, FOREIGN KEY "
+      "(code, kind) REFERENCES place);";
+  world.document()["preserved"] = {"t"};
+  world.document()["orphans"] = "drop";
+  world.target().Run(
+      schema +
+      "INSERT INTO place VALUES ('North', 1), ('South', 2), ('West', 3);"
+      "INSERT INTO t VALUES (1, 1, 'NORTH'), (2, 2, 'south'), (3, 3, 'West'), (NULL, "
+      "4, 'no'), (1, 5, 'north'), (3, 6, 'west')");
+  world.source().Run(schema + "INSERT INTO place VALUES ('north', 1), ('South', 2)");
+  core::PhaseOutcome outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world.target().Run(
+      "UPDATE t SET code = 'nORTH' WHERE id = 5; INSERT INTO t VALUES (2, 7, 'SOUTH'), "
+      "(3, 8, 'wEST')");
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT string_agg(id || coalesce(code::text, ''), ' ' ORDER BY id) FROM "
+                         "public.t"),
+            "1NORTH 2south 4no 5nORTH 7SOUTH");
+}
+
+// hard-cases 46, 53: a key to a partitioned table has parts for each of its partitions.
+TEST(SwapOrphansOfTypes, AreNoneWhereTheirParentIsInAPartition) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  const std::string schema =
+      "CREATE TABLE place (id integer PRIMARY KEY) PARTITION BY RANGE (id);"
+      "CREATE TABLE low PARTITION OF place FOR VALUES FROM (MINVALUE) TO (10);"
+      "CREATE TABLE high PARTITION OF place FOR VALUES FROM (10) TO (MAXVALUE);"
+      "CREATE TABLE t (id integer PRIMARY KEY, place integer REFERENCES place);";
+  world.document()["preserved"] = {"t"};
+  world.document()["orphans"] = "drop";
+  world.target().Run(schema +
+                     "INSERT INTO place SELECT generate_series(1, 20); INSERT INTO t SELECT i, i "
+                     "FROM generate_series(1, 20) i");
+  world.source().Run(schema + "INSERT INTO place SELECT generate_series(3, 18)");
+  core::PhaseOutcome outcome = world.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world.target().Run("UPDATE t SET place = 18 - place WHERE id < 10; DELETE FROM t WHERE id = 5");
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT count(*) || ' ' || sum(id) FROM public.t"), "17 166");
+}
+
 }  // namespace
 }  // namespace understudy::table_swap
