@@ -399,7 +399,7 @@ PhaseOutcome Lifecycle::Verify() {
     if (DonePhases(state) < 4) {
       return {PhaseOutcome::Kind::kRefused, record.state,
               "there is nothing to verify: the migration is not cut over; production is unchanged",
-              NextVerb(record.state, capabilities_)};
+              NextVerb(record, capabilities_)};
     }
     if (auto refused = RefuseChanges(record)) return *refused;
     TakeOver();
@@ -642,7 +642,11 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
       migration_->Rollback(options);  // its journal is gone: the strategy knows what it did
       return {};
     }
-    if (state == State::kNone || state == State::kRolledBack || state == State::kReset) {
+    if (state == State::kRolledBack) {
+      return {PhaseOutcome::Kind::kNothing, state,
+              "nothing to do: it is rolled back already; the old state is in service", ""};
+    }
+    if (state == State::kNone || state == State::kReset) {
       return {PhaseOutcome::Kind::kNothing, state,
               "nothing to roll back: '" + spec_.id +
                   "' has not been run here (its journal is removed by cleanup)",

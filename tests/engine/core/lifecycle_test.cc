@@ -271,6 +271,7 @@ TEST_P(LifecycleTest, ARolledBackMigrationStartsOver) {
   Make()->RunThrough(Phase::kVerify);
   EXPECT_TRUE(Make()->Rollback({}).ok());
   EXPECT_EQ(Stored(), State::kRolledBack);
+  EXPECT_THAT(Make()->Rollback({}).message, HasSubstr("rolled back already"));
   script_.calls.clear();
   EXPECT_TRUE(Make()->RunThrough(Phase::kPrepare).ok());
   EXPECT_THAT(script_.calls, ElementsAre("prepare"));
@@ -328,6 +329,15 @@ TEST_P(LifecycleTest, AFailureAfterTheSwapLeavesTheNewSideInServiceAndVerifyFini
   EXPECT_TRUE(Make()->Verify().ok());
   EXPECT_THAT(script_.calls, ElementsAre("finish", "verify"));
   EXPECT_EQ(Stored(), State::kVerified);
+}
+
+TEST_P(LifecycleTest, ARefusedVerifyNamesThePhaseThatFailed) {
+  script_.captures = true;
+  script_.failures["prepare"] = {ErrorKind::kConstraint};
+  EXPECT_EQ(Make()->RunThrough(Phase::kPrepare).kind, PhaseOutcome::Kind::kFailed);
+  const PhaseOutcome outcome = Make()->Verify();
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_EQ(outcome.next, Make()->GetStatus().next);
 }
 
 TEST_P(LifecycleTest, VerifyNeverCutsOverAndMayBeRepeated) {
