@@ -456,7 +456,12 @@ void TableSwap::WriteRemovalFile(db::Session& session, const Manifest& manifest)
       "-- DROP DATABASE IF EXISTS " +
       db::QuoteIdentifier(manifest.scratch_database) +
       ";\n"
-      "SET lock_timeout = '5s';\n"
+      "-- It gives way to writers before the server looks for deadlocks, so that no client is "
+      "ended\n"
+      "-- for it. Where it ends with a lock timeout nothing was done: give the command again.\n"
+      "DO $$ BEGIN PERFORM set_config('lock_timeout', greatest(setting::integer / 2, 1)::text, "
+      "false)\n"
+      "  FROM pg_settings WHERE name = 'deadlock_timeout'; END $$;\n"
       "DROP SCHEMA IF EXISTS understudy CASCADE;\n";
   std::set<std::string> schemas;
   const auto add = [&](const Manifest& one) {

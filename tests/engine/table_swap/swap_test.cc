@@ -726,9 +726,17 @@ TEST_F(TableSwap, WritesAFileThatRemovesEverythingByPsqlAlone) {
   world_.set_rehearsal(false);
   const std::string before = Catalog();
   ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
-  world_.target().Run(ReadFile(world_.folder() / "remove-understudy.sql"));
+  const auto psql = world_.target().Connect();
+  psql->Execute(ReadFile(world_.folder() / "remove-understudy.sql"));
   EXPECT_EQ(world_.Ours(), "");
   EXPECT_EQ(Catalog(), before);
+  // It meets writers in an order that is not theirs: it has to give way before the server looks for
+  // deadlocks, which might end a client instead.
+  EXPECT_EQ(psql->Scalar("SELECT l.setting::integer BETWEEN 1 AND d.setting::integer / 2 "
+                         "FROM pg_settings l, pg_settings d WHERE l.name = 'lock_timeout' "
+                         "AND d.name = 'deadlock_timeout'")
+                .TextOr(""),
+            "t");
   world_.target().Run("INSERT INTO \"User\" (email) VALUES ('writes go on')");
 }
 
