@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -49,6 +51,11 @@ class Context {
   void ThrowIfStopped() const;
   bool stopped() const { return stop_ && stop_(); }
 
+  // While the operator's file exists, nothing is copied, brought over or cut over. Called between
+  // units of work and between the pieces of a copy; throws as ThrowIfStopped() does.
+  void WaitWhilePaused() const;
+  void set_pause_file(std::filesystem::path file) { pause_file_ = std::move(file); }
+
   void set_phase(std::string_view phase) { phase_ = phase; }
   const std::string& phase() const { return phase_; }
 
@@ -69,6 +76,8 @@ class Context {
   std::string phase_;
   bool preparing_ = false;
   std::int64_t epoch_ = 0;
+  std::filesystem::path pause_file_;
+  mutable std::atomic<bool> paused_ = false;
   mutable std::recursive_mutex telling_;
 };
 

@@ -166,7 +166,9 @@ Lifecycle::Lifecycle(const Spec& spec, const Registry& registry, Options options
       options_(std::move(options)),
       context_(spec, options_.probe, options_.stop, options_.rehearsal),
       migration_(info_.make(context_)),
-      capabilities_(migration_->Capabilities()) {}
+      capabilities_(migration_->Capabilities()) {
+  context_.set_pause_file(options_.pause_file);
+}
 
 Lifecycle::~Lifecycle() = default;
 
@@ -494,7 +496,7 @@ void Lifecycle::DoSync(bool follow, SteadyClock::time_point deadline) {
   const auto started = SteadyClock::now();
   std::optional<SyncProgress> before;
   for (;;) {
-    WaitWhilePaused();
+    context_.WaitWhilePaused();
     context_.ThrowIfStopped();
     SyncProgress progress;
     WithRetries([&] { progress = migration_->SyncStep(budget); });
@@ -538,12 +540,6 @@ void Lifecycle::DoDrain() {
   SetState(State::kReady);
 }
 
-void Lifecycle::WaitWhilePaused() {
-  if (options_.pause_file.empty() || !std::filesystem::exists(options_.pause_file)) return;
-  context_.Log("info", "paused: go on by removing " + options_.pause_file.string());
-  while (std::filesystem::exists(options_.pause_file)) Pause(std::chrono::milliseconds(200));
-}
-
 // Until the moment that the operator named, and his consent.
 void Lifecycle::WaitForTheMoment() {
   if (options_.at) {
@@ -575,7 +571,7 @@ void Lifecycle::Attempts(const std::string& what,
   Random jitter(static_cast<std::uint64_t>(SteadyClock::now().time_since_epoch().count()));
   auto pause = kFirstPause;
   for (int number = 1;; ++number) {
-    WaitWhilePaused();
+    context_.WaitWhilePaused();
     context_.ThrowIfStopped();
     try {
       attempt(number, deadline);

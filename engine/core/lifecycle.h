@@ -88,7 +88,6 @@ class Lifecycle {
   void DoVerify();
   void DoCleanup();
   void WaitForTheMoment();
-  void WaitWhilePaused();
   // Makes this process the migration's owner: the epoch rises, whoever had it is refused.
   void TakeOver();
   void WithRetries(const std::function<void()>& work);

@@ -152,6 +152,7 @@ void Pacer::Moved(std::int64_t rows, std::int64_t bytes) {
   } else {
     context_.ThrowIfStopped();
   }
+  context_.WaitWhilePaused();
 }
 
 }  // namespace understudy::core

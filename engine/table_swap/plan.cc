@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -563,6 +564,13 @@ void TableSwap::PlanTables(db::Session& session, db::Session& fresh, const SetDe
   }
   add("verify", "validate the foreign keys that were added in the cutover; check the exchange");
   add("cleanup", "drop the backup");
+  if (settings_.from_source) {
+    std::vector<db::TableName> of_source;
+    for (const SetTable& table : decision.tables) {
+      if (!table.preserved && !table.partitioned) of_source.push_back(table.name);
+    }
+    std::ranges::move(CopyWarnings(fresh, of_source), std::back_inserter(plan.warnings));
+  }
   SpaceNeeds needs = NeedsOf(session, kept);
   for (const auto& [tablespace, size] : NeedsOf(fresh, brought)) needs[tablespace] += size;
   CheckDisk(session, needs, plan);

@@ -375,20 +375,4 @@ WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
   return warnings;
 }
 
-CopyEstimate EstimateCopy(const ShadowRequest& request, const std::vector<db::TableName>& tables) {
-  CopyEstimate estimate;
-  if (!request.source) return estimate;
-  const auto source = db::Connect(*request.source);
-  for (const db::TableName& table : tables) {
-    const db::Result result = source->Query(
-        "SELECT greatest(reltuples, 0)::bigint, pg_table_size(oid) FROM pg_class "
-        "WHERE oid = to_regclass($1)",
-        {db::Value::Text(table.Quoted())});
-    if (result.rows.empty()) continue;
-    estimate.rows += result.rows[0][0].AsInteger();
-    estimate.bytes += result.rows[0][1].AsInteger();
-  }
-  return estimate;
-}
-
 }  // namespace understudy::table_swap

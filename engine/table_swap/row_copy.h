@@ -27,15 +27,8 @@ struct CopiedRows {
 CopiedRows CopyRows(const core::Context& context, const ShadowRequest& request,
                     const std::vector<db::TableName>& tables);
 
-// What of the source does not travel with its rows, for a plan: large objects. CopyRows logs it.
+// What of the source does not travel with its rows, for a plan: large objects.
 std::vector<std::string> CopyWarnings(db::Session& source,
                                       const std::vector<db::TableName>& tables);
-
-// How many rows and bytes (by the source's statistics), for a plan.
-struct CopyEstimate {
-  std::int64_t rows = 0;
-  std::int64_t bytes = 0;
-};
-CopyEstimate EstimateCopy(const ShadowRequest& request, const std::vector<db::TableName>& tables);
 
 }  // namespace understudy::table_swap

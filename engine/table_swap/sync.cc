@@ -126,6 +126,7 @@ void TableSwap::FirstCopies(const Known& known) {
     pacer.Moved(rows, bytes);
   };
   core::ForEachParallel(jobs, left.size(), [&](std::size_t index, int worker) {
+    context_.WaitWhilePaused();
     context_.ThrowIfStopped();
     SessionPtr& session = sessions[static_cast<std::size_t>(worker)];
     if (!session) session = Connect();

@@ -5,6 +5,7 @@
 
 namespace understudy {
 namespace {
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using testing::Said;
 using testing::SmallScenario;
@@ -147,8 +148,12 @@ TEST(ProgramMigrate, SwapsTablesTwiceOnOnePairWithEveryVerb) {
 
   // Given up: as if nothing had been.
   keep("before.snapshot", production);
-  migrate("third", {"prepare"});
+  migrate("third", {"prepare", "--log", w.At("prepare.log")});
   EXPECT_EQ(scalar("SELECT count(*) FROM understudy_shadow_public.\"Place\""), "300");
+  // Each verb's log has every line's time and how long its phases took.
+  const std::string log = ReadFile(w.At("prepare.log"));
+  EXPECT_THAT(log, ContainsRegex("20[0-9-]+T[0-9:.]+Z [a-z]+ prepare done after [0-9.]+ s"));
+  EXPECT_THAT(log, ContainsRegex("Z [a-z]+ sync done after [0-9.]+ s"));
   migrate("third", {"reset", "--dry-run"});
   migrate("third", {"reset"});
   EXPECT_EQ(scalar("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'understudy%'"), "0");

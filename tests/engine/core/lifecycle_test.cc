@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include <map>
@@ -363,6 +364,49 @@ TEST_P(LifecycleTest, ACutoverThatIsNotConfirmedIsRefusedAndStaysReady) {
   EXPECT_THAT(script_.calls, Not(Contains("cutover")));
   EXPECT_EQ(Stored(), State::kReady);
   EXPECT_TRUE(confirm("true").ok());
+}
+
+TEST_P(LifecycleTest, ACutoverWaitsForTheMomentThatWasNamedAndKeepsInStepUntilThen) {
+  script_.captures = true;
+  Make()->RunThrough(Phase::kPrepare);
+  script_.calls.clear();
+  script_.sync_steps = 1;
+  const auto moment = std::chrono::system_clock::now() + std::chrono::milliseconds(1300);
+  bool in_time = false;
+  script_.during["cutover"] = [&] { in_time = std::chrono::system_clock::now() >= moment; };
+  const PhaseOutcome outcome =
+      Lifecycle(spec_, registry_, {.probe = &probe_, .at = moment}).RunThrough(Phase::kCutover);
+  EXPECT_TRUE(outcome.ok()) << outcome.message;
+  EXPECT_TRUE(in_time);
+  const auto cutover = std::ranges::find(script_.calls, "cutover");
+  EXPECT_GE(std::count(script_.calls.begin(), cutover, "sync"), 3);
+}
+
+TEST_P(LifecycleTest, NothingIsBroughtOverOrCutOverWhileTheOperatorsFileIsThere) {
+  script_.captures = true;
+  Make()->RunThrough(Phase::kPrepare);
+  script_.calls.clear();
+  const TemporaryFolder folder("us-pause");
+  const auto file = folder.path() / "pause";
+  for (const Phase phase : {Phase::kSync, Phase::kCutover}) {
+    WriteFileWhole(file, "");
+    std::atomic<bool> removed = false;
+    bool too_early = false;
+    for (const std::string call : {"sync", "cutover"}) {
+      script_.during[call] = [&] { too_early = too_early || !removed; };
+    }
+    std::thread operator_later([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(400));
+      removed = true;
+      std::filesystem::remove(file);
+    });
+    const PhaseOutcome outcome =
+        Lifecycle(spec_, registry_, {.probe = &probe_, .pause_file = file}).RunThrough(phase);
+    operator_later.join();
+    EXPECT_TRUE(outcome.ok()) << outcome.message;
+    EXPECT_FALSE(too_early);
+  }
+  EXPECT_THAT(script_.calls, Contains("cutover"));
 }
 
 TEST_P(LifecycleTest, ADryRunOfCleanupTellsAndLeavesEverything) {

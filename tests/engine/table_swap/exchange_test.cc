@@ -233,6 +233,28 @@ TEST(Exchange, RebuildsWhatDependsOnTheTablesFromOutside) {
             "of the parent");
 }
 
+// hard-case 47: a body of SQL is bound by OID, unlike one of text.
+TEST(Exchange, RebindsBodiesOfSqlThereAndBack) {
+  NEED_POSTGRES();
+  Swapped swapped(std::string(kTwoTables) + "CREATE SCHEMA other;");
+  if (swapped.session().Server().major() < 14) GTEST_SKIP() << "bodies of SQL came with 14";
+  swapped.session().Execute(
+      "CREATE FUNCTION other.body() RETURNS text LANGUAGE sql STABLE BEGIN ATOMIC "
+      "SELECT name FROM public.parent; END; COMMENT ON FUNCTION other.body() IS 'who'");
+  const std::string about =
+      "SELECT concat_ws(' ', other.body(), provolatile, obj_description(oid)) FROM pg_proc WHERE "
+      "oid = 'other.body()'::regprocedure";
+  EXPECT_EQ(swapped.Scalar(about), "old s who");
+  const Exchange exchange = swapped.Do(swapped.Forth());
+  EXPECT_THAT(Texts(exchange.dependents()), ElementsAre("function other.body()"));
+  EXPECT_EQ(swapped.Scalar(about), "new s who");
+  EXPECT_THAT(StillDepending(swapped.session(),
+                             ListMovables(swapped.session(), {"understudy_backup_public"})),
+              IsEmpty());
+  swapped.Do(swapped.Back(exchange.dropped_keys()));
+  EXPECT_EQ(swapped.Scalar(about), "old s who");
+}
+
 // A row of a table that is out of service must not hold back a DELETE of production.
 TEST(Exchange, TakesForeignKeysToTheOutsideOffTheBackupAndPutsThemBack) {
   NEED_POSTGRES();

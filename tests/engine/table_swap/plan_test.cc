@@ -614,6 +614,34 @@ TEST(Plan, RefusesWhereRoleOrDatabaseMayNotConnectOftenEnough) {
             HasSubstr("ALTER ROLE mover CONNECTION LIMIT 8"), Not(HasSubstr("database " + name))));
 }
 
+// hard-case 57: of large objects only the numbers travel; those of production stay, and whose.
+TEST(Plan, TellsOfLargeObjects) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  const std::string schema =
+      "CREATE TABLE photo (id integer PRIMARY KEY, body oid);"
+      "CREATE TABLE scan (id integer PRIMARY KEY, body oid);";
+  world.document()["preserved"] = {"photo"};
+  for (const testing::Database* side : {&world.target(), &world.source()}) side->Run(schema);
+  EXPECT_THAT(Warnings(world.Plan()), Not(HasSubstr("large objects")));
+  world.source().Run("INSERT INTO scan VALUES (1, lo_from_bytea(0, 'scanned'))");
+  EXPECT_THAT(Warnings(world.Plan()),
+              AllOf(HasSubstr("the source holds 1 large objects, and public.scan.body may name "
+                              "some of them: they are not copied"),
+                    Not(HasSubstr("photo"))));
+  world.target().Run("INSERT INTO photo VALUES (1, lo_from_bytea(0, 'taken'))");
+  EXPECT_THAT(Warnings(world.Plan()), HasSubstr("public.photo.body, public.scan.body may hold large objects"));
+  const std::string about =
+      "SELECT convert_from(lo_get(p.body), 'UTF8') || lomowner::regrole FROM public.photo p JOIN "
+      "pg_largeobject_metadata m ON m.oid = p.body";
+  const std::string before = world.Scalar(about);
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar(about), before);
+  EXPECT_EQ(world.Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(world.Scalar(about), before);
+}
+
 // A person reads of another key before it is in service: what clients look rows up by.
 TEST(Plan, TellsOfAnotherKey) {
   NEED_POSTGRES();

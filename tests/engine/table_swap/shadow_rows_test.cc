@@ -177,7 +177,7 @@ TEST_F(ShadowRowsTest, KeepsTheLimitOfRows) {
   EXPECT_GT(MillisecondsSince(began), 1500);  // 40,200 rows
 }
 
-// hard-case 70: an orphan is named, and nothing is half done.
+// An orphan is named, and nothing is half done.
 TEST_F(ShadowRowsTest, NamesOrphansOfPreservedRows) {
   const char* schema = R"(
     CREATE TABLE area (id integer PRIMARY KEY);

@@ -99,6 +99,7 @@ class SwapWorld : public core::Probe {
     return status;
   }
   bool allow_old_snapshots = false;
+  std::filesystem::path pause_file;
 
   // The engine as a process of its own, on its way through `verb`.
   pid_t Start(const std::function<void()>& verb) {
@@ -157,9 +158,11 @@ class SwapWorld : public core::Probe {
     if (source_) databases.emplace("s", source_by_);
     const core::Spec spec =
         core::Spec::Parse(document_, id_, folder_.path(), "test.json", registry_, databases);
-    core::Lifecycle lifecycle(
-        spec, registry_,
-        {.probe = this, .rehearsal = rehearsal_, .allow_old_snapshots = allow_old_snapshots});
+    core::Lifecycle lifecycle(spec, registry_,
+                              {.probe = this,
+                               .rehearsal = rehearsal_,
+                               .allow_old_snapshots = allow_old_snapshots,
+                               .pause_file = pause_file});
     return work(lifecycle);
   }
 

@@ -1,3 +1,7 @@
+#include <sys/socket.h>
+
+#include <atomic>
+#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -218,6 +222,148 @@ TEST_F(SwapMoment, DoesNotPutInServiceWhatIsStillBeingCopied) {
   EXPECT_EQ(world_.Scalar("SELECT count(*) FROM public.note"), "20");
   outcome = world_.Prepare();
   EXPECT_NE(outcome.kind, Kind::kFailed) << outcome.message;
+}
+
+// hard-case 28: a client has locked one of the tables and goes on to another, in the order of the
+// exchange and in the other one. It is never the victim of a deadlock, and the exchange comes to
+// its turn.
+TEST_F(SwapMoment, GivesWayToClientsThatLockInAnotherOrder) {
+  NEED_POSTGRES();
+  Fill();
+  ASSERT_EQ(world_.Prepare().kind, Kind::kDone);
+  int gave_way = 0;
+  world_.at_log = [&](const std::string& text) {
+    gave_way += text.find("gave its locks back") == std::string::npos ? 0 : 1;
+  };
+  const std::vector<std::vector<std::string>> orders = {{"note", "place"}, {"place", "note"}};
+  int refused = 0;
+  int waited = 0;
+  std::vector<std::future<void>> clients;
+  std::atomic<int> ready = 0;
+  for (const auto& order : orders) {
+    clients.push_back(std::async(std::launch::async, [&, order] {
+      const auto session = world_.target().Connect({.settings = db::Settings::kUsers});
+      const auto watch = world_.target().Connect();
+      try {
+        session->Execute("BEGIN; UPDATE " + order[0] + " SET id = id WHERE id = 3");
+        ++ready;
+        const auto until = SteadyClock::now() + std::chrono::seconds(20);
+        while (SteadyClock::now() < until &&
+               watch->Scalar("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = "
+                             "'AccessExclusiveLock' AND relation::regclass::text IN "
+                             "('public.note', 'public.place')")
+                       .text == "0") {
+        }
+        ++waited;
+        session->Execute("UPDATE " + order[1] + " SET id = id WHERE id = " +
+                         (order[0] == "note" ? "4" : "5") + "; COMMIT");
+      } catch (const Error& error) {
+        ADD_FAILURE() << order[0] << ", then " << order[1] << ": " << error.what();
+        ++refused;
+      }
+    }));
+  }
+  while (ready < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const core::PhaseOutcome outcome = world_.Cutover();
+  for (auto& client : clients) client.wait();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(waited, 2);
+  EXPECT_EQ(refused, 0);
+  EXPECT_GE(gave_way, 1);
+  EXPECT_EQ(world_.Verify().kind, Kind::kDone);
+}
+
+// What the operator holds back is held back in prepare's copies as well.
+TEST_F(SwapMoment, CopiesNothingWhileTheOperatorsFileIsThere) {
+  NEED_POSTGRES();
+  Fill();
+  world_.document()["limits"] = {{"jobs", 1}};
+  world_.pause_file = world_.folder() / "pause";
+  std::atomic<bool> removed = false;
+  std::future<void> removes;
+  int early = 0;
+  int copies = 0;
+  world_.at_point = [&](std::string_view point) {
+    if (point == "copy.after_commit" && ++copies == 1) {
+      WriteFileWhole(world_.pause_file, "");
+      removes = std::async(std::launch::async, [&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(700));
+        removed = true;
+        std::filesystem::remove(world_.pause_file);
+      });
+    } else if (point == "copy.before_commit" && copies > 0 && !removed) {
+      ++early;
+    }
+  };
+  const core::PhaseOutcome outcome = world_.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_GE(copies, 2);
+  EXPECT_EQ(early, 0);
+  EXPECT_THAT(world_.logs, ::testing::Contains(HasSubstr("paused: go on by removing")));
+}
+
+// hard-cases 26, 137: the connection is lost while the commit waits for a standby. The catalog
+// shows the old tables to everybody, and the backend will commit: who looked at the catalog alone
+// would go on with a migration that is done.
+TEST(SwapMomentCommit, IsWaitedForWhereTheConnectionIsLostInIt) {
+  NEED_POSTGRES_BINARIES();
+  const testing::OwnServer server;
+  SwapWorld world(server.endpoint(), false);
+  world.target().Run("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)");
+  world.SchemaBySql("ALTER TABLE t ADD note text;");
+  // Else the wait for the standby would be ended with the time that the exchange has.
+  world.document()["limits"] = {{"lock_timeout_ms", 20000}};
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  const auto set = [&](const std::string& standbys) {
+    const auto session = db::Connect(server.endpoint());
+    session->Execute("SET synchronous_commit = local");
+    session->Execute("ALTER SYSTEM SET synchronous_standby_names = '" + standbys + "'");
+    session->Query("SELECT pg_reload_conf()");
+  };
+  const std::string in_commit =
+      "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name "
+      "LIKE 'understudy-engine%'";
+  std::future<void> cuts;
+  std::string meanwhile;
+  bool hung = false;
+  world.at_point = [&](std::string_view point) {
+    if (point != "cutover.before_commit" || cuts.valid()) return;
+    set("nobody");
+    std::this_thread::sleep_for(std::chrono::seconds(1));  // the checkpointer tells everybody
+    cuts = std::async(std::launch::async, [&] {
+      const auto watch = world.target().Connect();
+      const auto until = SteadyClock::now() + std::chrono::seconds(30);
+      while (!hung && SteadyClock::now() < until) hung = watch->Scalar(in_commit).text == "1";
+      // The server sees nothing of it: its backend does not read while it waits.
+      for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code ignored;
+        const auto to = std::filesystem::read_symlink(entry.path(), ignored).string();
+        if (to.starts_with("socket:")) ::shutdown(std::stoi(entry.path().filename()), SHUT_RDWR);
+      }
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+      const auto again = world.target().Connect();
+      meanwhile = again->Scalar(in_commit).text + " " +
+                  again
+                      ->Scalar(
+                          "SELECT count(*) FROM pg_attribute WHERE attrelid = "
+                          "'public.t'::regclass AND attname = 'note'")
+                      .text;
+      set("");
+    });
+  };
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_TRUE(cuts.valid());
+  cuts.get();
+  EXPECT_TRUE(hung);
+  EXPECT_EQ(meanwhile, "1 0") << "the commit was over, or to be seen, before it was waited for";
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(outcome.state, core::State::kCutOver);
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM pg_attribute WHERE attrelid = 'public.t'::regclass "
+                         "AND attname = 'note'"),
+            "1");
+  EXPECT_EQ(world.Verify().kind, Kind::kDone);
+  EXPECT_EQ(world.Cleanup().kind, Kind::kDone);
+  EXPECT_EQ(world.Ours(), "");
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ SELECT concat((SELECT string_agg(id::text, ',' ORDER BY id) FROM public.note), '
   SwapWorld world_;
 };
 
-// hard-case 70: what refers to a dropped row goes with it, through any number of tables and in
+// What refers to a dropped row goes with it, through any number of tables and in
 // circles; each is named, before the cutover and behind it.
 TEST_F(SwapOrphans, DropWithThemWhatRefersToThemAndListTheKeys) {
   NEED_POSTGRES();

@@ -295,6 +295,28 @@ TEST_F(TableSwap, WaitsForSessionsThatWouldSeeEmptyTables) {
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
 }
 
+// hard-case 34: so does a prepared transaction, which nobody can see a snapshot of.
+TEST_F(TableSwap, WaitsForPreparedTransactionsThatAreOlder) {
+  NEED_POSTGRES_BINARIES();
+  const testing::OwnServer server({"max_prepared_transactions=2"});
+  SwapWorld world(server.endpoint(), false);
+  world.target().Run(
+      "CREATE TABLE t (id integer PRIMARY KEY); CREATE TABLE aside (id integer);"
+      "INSERT INTO t VALUES (1)");
+  world.SchemaBySql("ALTER TABLE t ADD note text;");
+  world.document()["exclude"] = {"aside"};
+  world.document()["limits"] = {{"cutover_budget_ms", 2500}};
+  world.target().Run("BEGIN; INSERT INTO aside VALUES (1); PREPARE TRANSACTION 'left behind'");
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  core::PhaseOutcome outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message,
+              HasSubstr("would see empty tables: prepared transaction 'left behind'"));
+  world.target().Run("COMMIT PREPARED 'left behind'");
+  outcome = world.Cutover();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
 TEST_F(TableSwap, SwapsPastOldSnapshotsWhereThatIsAllowed) {
   NEED_POSTGRES();
   Fill();
@@ -718,6 +740,53 @@ TEST(TableSwapBySql, CopiesATableAgainWhoseKeysCouldNotBeCaptured) {
   EXPECT_THAT(outcome.message, HasSubstr("public.t: its columns changed"));
   EXPECT_EQ(world.Reset().kind, Kind::kDone);
   EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.t WHERE a = 'go on'"), "8");
+}
+
+// hard-case 70: what pg_restore would pass over with "errors ignored" ends the prepare, by name.
+TEST_F(TableSwap, FailsWhereThePartOfASchemaCannotBeMade) {
+  NEED_POSTGRES();
+  Fill();
+  const std::string catalog = Catalog();
+  world_.source().Run(
+      "CREATE COLLATION odd FROM \"C\"; UPDATE pg_collation SET collcollate = 'xx_XX.utf8', "
+      "collctype = 'xx_XX.utf8' WHERE collname = 'odd'");
+  core::PhaseOutcome outcome = world_.Prepare();
+  EXPECT_EQ(outcome.kind, Kind::kFailed);
+  EXPECT_THAT(outcome.message, AllOf(HasSubstr("pg_restore"), HasSubstr("xx_XX.utf8")));
+  EXPECT_EQ(world_.Scalar("SELECT to_regnamespace('understudy_shadow_public') IS NULL"), "t");
+  outcome = world_.Reset();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Ours(), "");
+  EXPECT_EQ(Catalog(), catalog);
+}
+
+// hard-case 56: as many columns as a table may have, preserved and replaced.
+TEST_F(TableSwap, TakesTablesOfAsManyColumnsAsThereMayBe) {
+  NEED_POSTGRES();
+  Fill();
+  std::string columns = "id integer PRIMARY KEY";
+  for (int i = 2; i <= 1600; ++i) columns += ", c" + std::to_string(i) + " smallint";
+  const std::string wide = "CREATE TABLE wide (" + columns + "); CREATE TABLE wide_data (" +
+                           columns + "); INSERT INTO wide_data (id) VALUES (1), (2);";
+  for (const testing::Database* side : {&world_.target(), &world_.source()}) side->Run(wide);
+  world_.target().Run("INSERT INTO wide (id, c1600, c1599) VALUES (1, 1, 7), (2, 2, 7), (3, 3, 7)");
+  world_.source().Run("UPDATE wide_data SET c1599 = 8");
+  world_.document()["preserved"] = {"\"User\"", "\"Link\"", "wide"};
+  const core::Plan plan = world_.Plan();
+  EXPECT_EQ(Refusals(plan), "");
+  core::PhaseOutcome outcome = world_.Prepare();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world_.target().Run(
+      "UPDATE wide SET c1600 = 22 WHERE id = 2; DELETE FROM wide WHERE id = 3; INSERT INTO wide "
+      "(id, c1600, c1599) VALUES (4, 4, 7)");
+  outcome = world_.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world_.Scalar("SELECT string_agg(id || ':' || c1600 || ':' || c1599, ' ' ORDER BY id) "
+                          "FROM public.wide"),
+            "1:1:7 2:22:7 4:4:7");
+  EXPECT_EQ(world_.Scalar("SELECT sum(c1599) FROM public.wide_data"), "16");
+  EXPECT_EQ(world_.Verify().kind, Kind::kDone);
+  EXPECT_EQ(world_.Rollback().kind, Kind::kDone);
 }
 
 TEST_F(TableSwap, WritesAFileThatRemovesEverythingByPsqlAlone) {
