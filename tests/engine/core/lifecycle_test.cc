@@ -382,6 +382,22 @@ TEST_P(LifecycleTest, ACutoverWaitsForTheMomentThatWasNamedAndKeepsInStepUntilTh
   EXPECT_GE(std::count(script_.calls.begin(), cutover, "sync"), 3);
 }
 
+TEST_P(LifecycleTest, AFollowingSyncGoesOnWhereNothingIsLeftUntilItIsStopped) {
+  script_.captures = true;
+  script_.sync_steps = 1;
+  Make()->RunThrough(Phase::kPrepare);
+  script_.calls.clear();
+  const auto enough = [&] { return std::ranges::count(script_.calls, "sync") >= 4; };
+  const PhaseOutcome outcome =
+      Lifecycle(spec_, registry_, {.probe = &probe_, .stop = enough, .follow = true})
+          .RunThrough(Phase::kSync);
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kInterrupted);
+  EXPECT_TRUE(enough());
+  EXPECT_EQ(Stored(), State::kReady);
+  EXPECT_EQ(outcome.next, "migrate cutover");
+  EXPECT_TRUE(Make()->RunThrough(Phase::kCutover).ok());
+}
+
 TEST_P(LifecycleTest, NothingIsBroughtOverOrCutOverWhileTheOperatorsFileIsThere) {
   script_.captures = true;
   Make()->RunThrough(Phase::kPrepare);

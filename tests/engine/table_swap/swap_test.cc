@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "engine/base/clock.h"
+#include "engine/db/identifier.h"
 #include "tests/engine/table_swap/swap_fixture.h"
 
 namespace understudy::table_swap {
@@ -758,6 +759,46 @@ TEST_F(TableSwap, FailsWhereThePartOfASchemaCannotBeMade) {
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_EQ(world_.Ours(), "");
   EXPECT_EQ(Catalog(), catalog);
+}
+
+// hard-case 75: text comes over as text, whatever the encodings of the two databases; what is none
+// in the target's is refused by its table, and nothing else is held up by it.
+TEST_F(TableSwap, TakesRowsOfAnotherEncodingAndNamesWhatIsNoText) {
+  NEED_POSTGRES();
+  const auto server = db::Connect(testing::Server());
+  for (const std::string encoding : {"LATIN1", "SQL_ASCII"}) {
+    SCOPED_TRACE(encoding);
+    SwapWorld world;
+    const std::string name = "understudy_test_of_" + encoding;
+    const std::string quoted = db::QuoteIdentifier(name);
+    server->Execute("DROP DATABASE IF EXISTS " + quoted);
+    server->Execute("CREATE DATABASE " + quoted + " TEMPLATE template0 ENCODING '" + encoding +
+                    "' LC_COLLATE 'C' LC_CTYPE 'C'");
+    const db::Endpoint source = testing::Server().WithDatabase(name);
+    const std::string table =
+        "CREATE TABLE public.area (id integer PRIMARY KEY, \"Ma\u00df\" text, many text[])";
+    db::Connect(source)->Execute(
+        table + "; INSERT INTO public.area VALUES (1, 'sch\u00f6n', '{\u00e9,\u00fc}')");
+    world.target().Run(table);
+    world.set_source_by(source);
+    if (encoding == "SQL_ASCII") {
+      db::Connect(source)->Execute(
+          "INSERT INTO public.area "
+          "VALUES (2, pg_catalog.convert_from('\\xff41', 'SQL_ASCII'), NULL)");
+      const core::PhaseOutcome refused = world.Prepare();
+      EXPECT_EQ(refused.kind, Kind::kFailed);
+      EXPECT_THAT(refused.message,
+                  AllOf(HasSubstr("public.area"), HasSubstr("invalid byte sequence")));
+      EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.area"), "0");
+      db::Connect(source)->Execute("DELETE FROM public.area WHERE id = 2");
+    }
+    const core::PhaseOutcome outcome = world.Cutover();
+    EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+    EXPECT_EQ(world.Scalar("SELECT \"Ma\u00df\" || many::text FROM public.area"),
+              "sch\u00f6n{\u00e9,\u00fc}");
+    EXPECT_EQ(world.Verify().kind, Kind::kDone);
+    server->Execute("DROP DATABASE " + quoted);
+  }
 }
 
 // hard-case 56: as many columns as a table may have, preserved and replaced.
