@@ -582,7 +582,8 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   };
   compared(checked_ && static_cast<std::size_t>(not_enforced) == followed_.keys.size());
   exchange.MakeAlike(*session);
-  LetVacuumsGiveWay(context_, *session, known.manifest->old_objects);
+  LetVacuumsGiveWay(context_, *session, TableOids(known.manifest->old_objects),
+                    exchange.Partners());
   ReadyDrain ready = MakeReady(*session, known, references);
   LastRounds(*session, known, ready);
   compared(checked_);
@@ -699,7 +700,12 @@ std::vector<TableSwap::NotFinished> TableSwap::FinishKeys(db::Session& session,
           transaction.Commit();
         }
       }
-      now = key.lock;
+      LetVacuumsGiveWay(context_, session, db::Value(), key.lock);
+      std::string tables;
+      for (const db::TableName& table : key.lock) {
+        tables += (tables.empty() ? "" : ", ") + table.Quoted();
+      }
+      now = "LOCK TABLE " + tables + " IN ACCESS EXCLUSIVE MODE";
       db::Transaction transaction(session);
       core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
       SetLocal(session, "lock_timeout", stall.lock);

@@ -119,14 +119,22 @@ Json KeyPartsJson(const std::vector<KeyPart>& parts) {
 }
 
 Json KeyFinish::ToJson() const {
+  Json tables = Json::array();
+  for (const db::TableName& table : lock) tables.push_back({table.schema, table.name});
   return {
-      {"validate", validate}, {"late", late}, {"lock", lock}, {"join", join}, {"joined", joined}};
+      {"validate", validate}, {"late", late}, {"lock", tables}, {"join", join}, {"joined", joined}};
 }
 
 KeyFinish KeyFinish::FromJson(const Json& json) {
-  return {json.at("validate").get<std::vector<std::string>>(), json.at("late").get<std::string>(),
-          json.at("lock").get<std::string>(), json.at("join").get<std::vector<std::string>>(),
-          json.at("joined").get<std::string>()};
+  KeyFinish finish{json.at("validate").get<std::vector<std::string>>(),
+                   json.at("late").get<std::string>(),
+                   {},
+                   json.at("join").get<std::vector<std::string>>(),
+                   json.at("joined").get<std::string>()};
+  for (const Json& table : json.at("lock")) {
+    finish.lock.push_back({table.at(0).get<std::string>(), table.at(1).get<std::string>()});
+  }
+  return finish;
 }
 
 std::string AttachKeySql(const KeyText& key) {
@@ -149,9 +157,8 @@ KeyFinish FinishOf(const KeyText& key) {
   if (!ByParts(key)) return finish;
   // The whole tree, from above as clients do, and at once: adding the key locks less at first and
   // more when it takes a leaf's over, which a client that reads and then writes would not let it.
-  finish.lock = "LOCK TABLE " + key.table.Quoted() +
-                (key.references == key.table ? "" : ", " + key.references.Quoted()) +
-                " IN ACCESS EXCLUSIVE MODE";
+  finish.lock = {key.table};
+  if (key.references != key.table) finish.lock.push_back(key.references);
   finish.late = LateLeaves(key);
   for (const KeyPart& part : key.parts) {
     if (part.leaf) {

@@ -37,7 +37,7 @@ struct KeyFinish {
   // would look up: adds the key as under an exchange's locks, then validates it. "" = none can.
   std::string late;
   // Then, in one transaction, the parents' keys from below: for a moment nobody else comes near.
-  std::string lock;
+  std::vector<db::TableName> lock;
   std::vector<std::string> join;
   std::string joined;  // asks whether that was done before
   bool empty() const { return validate.empty() && join.empty(); }

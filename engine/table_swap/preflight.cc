@@ -663,16 +663,33 @@ ORDER BY 1)")
   }
 }
 
-void LetVacuumsGiveWay(const core::Context& context, db::Session& session,
-                       const std::vector<Movable>& tables) {
-  const db::Result held = session.Query(
-      R"(
+namespace {
+
+// What LOCK TABLE of the tables $1 (numbers) and $2 (names) takes: their partitions, too.
+constexpr const char* kHeldTables = R"(
+WITH RECURSIVE held AS (
+  SELECT unnest($1::oid[]) AS oid
+  UNION SELECT to_regclass(name) FROM unnest($2::text[]) AS name
+  UNION SELECT i.inhrelid FROM held JOIN pg_inherits i ON i.inhparent = held.oid))";
+
+db::Value Names(const std::vector<db::TableName>& tables) {
+  std::vector<std::string> names;
+  for (const db::TableName& table : tables) names.push_back(table.Quoted());
+  return db::TextArray(names);
+}
+
+}  // namespace
+
+void LetVacuumsGiveWay(const core::Context& context, db::Session& session, const db::Value& oids,
+                       const std::vector<db::TableName>& more) {
+  const db::Result held = session.Query(std::string(kHeldTables) + R"(
 SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_locks l
+JOIN held ON held.oid = l.relation
 JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND c.oid = ANY ($1::oid[]) AND c.relkind IN ('r', 'p') AND l.pid <> pg_backend_pid())",
-      {TableOids(tables)});
+  AND c.relkind IN ('r', 'p') AND l.pid <> pg_backend_pid())",
+                                        {oids, Names(more)});
   if (held.rows.empty()) return;
   const std::int64_t patience =
       session.Scalar("SELECT setting FROM pg_settings WHERE name = 'deadlock_timeout'")
@@ -700,15 +717,7 @@ WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.gran
 std::string HoldersOf(db::Session& session, const db::Value& oids,
                       const std::vector<db::TableName>& more, std::chrono::milliseconds waited,
                       bool also_readers) {
-  std::vector<std::string> names;
-  for (const db::TableName& table : more) names.push_back(table.Quoted());
-  const db::Result holders = session.Query(
-      R"(
-WITH RECURSIVE held AS (  -- LOCK TABLE takes what is below, too
-  SELECT unnest($1::oid[]) AS oid
-  UNION SELECT to_regclass(name) FROM unnest($2::text[]) AS name
-  UNION SELECT i.inhrelid FROM held JOIN pg_inherits i ON i.inhparent = held.oid),
-locks AS (
+  const db::Result holders = session.Query(std::string(kHeldTables) + R"(, locks AS (
   SELECT l.pid, l.virtualtransaction, min(l.relation::regclass::text) AS first
   FROM pg_locks l JOIN held ON held.oid = l.relation
   WHERE l.locktype = 'relation' AND l.granted
@@ -734,8 +743,8 @@ holders AS (
 SELECT holder FROM holders
 WHERE since IS NULL OR since < clock_timestamp() - $3::bigint * interval '1 ms'
 ORDER BY since NULLS LAST, pid LIMIT 3)",
-      {oids, db::TextArray(names), db::Value::Integer(waited.count()),
-       db::Value::Text(also_readers ? "true" : "false")});
+                                           {oids, Names(more), db::Value::Integer(waited.count()),
+                                            db::Value::Text(also_readers ? "true" : "false")});
   std::string all;
   for (const db::Row& row : holders.rows) all += (all.empty() ? "" : ", ") + row[0].text;
   return all;

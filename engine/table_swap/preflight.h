@@ -48,12 +48,12 @@ void CheckStandby(db::Session& target, core::Plan& plan);
 // Long and prepared transactions, vacuums that do not give way, standbys, event triggers.
 void TellOthers(db::Session& session, const std::vector<Movable>& old_objects, core::Plan& plan);
 
-// Ends vacuums of the server's own on `tables` that would make our short lock attempts fail for as
-// long as they last: they give way only to who waits for longer than deadlock_timeout. It waits in
-// a mode that no client's statement minds, and only where somebody holds that mode. What does not
-// give way is left to the attempt itself.
-void LetVacuumsGiveWay(const core::Context& context, db::Session& session,
-                       const std::vector<Movable>& tables);
+// Ends vacuums of the server's own on the tables `oids` and `more`, and their partitions, that
+// would make our short lock attempts fail for as long as they last: they give way only to who waits
+// for longer than deadlock_timeout. It waits in a mode that no client's statement minds, and only
+// where somebody holds that mode. What does not give way is left to the attempt itself.
+void LetVacuumsGiveWay(const core::Context& context, db::Session& session, const db::Value& oids,
+                       const std::vector<db::TableName>& more);
 
 // "pid 17 (psql, bob, idle in transaction, in a transaction for 00:01:02) on public.note": the
 // oldest of those who were in their transaction, which may be a prepared one, before a wait of

@@ -235,7 +235,7 @@ void TableSwap::InstallTriggers(db::Session& session,
 // snapshot from here on sees what they have written.
 void TableSwap::InstallSome(db::Session& session, std::vector<capture::CapturedTable> some,
                             Known& known, bool last) {
-  LetVacuumsGiveWay(context_, session, known.manifest->old_objects);
+  LetVacuumsGiveWay(context_, session, TableOids(known.manifest->old_objects), {});
   db::Transaction transaction(session);
   core::Journal journal(session, spec_.id);
   journal.CheckEpoch(context_.epoch());

@@ -61,7 +61,7 @@ void TableSwap::WatchWrites(db::Session& session, Known& known) {
     one.only_whether = true;
     left.push_back(std::move(one));
   }
-  LetVacuumsGiveWay(context_, session, known.manifest->new_objects);
+  LetVacuumsGiveWay(context_, session, TableOids(known.manifest->new_objects), {});
   while (!left.empty()) {
     context_.ThrowIfStopped();
     const auto end =
@@ -251,7 +251,6 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
     }
   }
   request.keep_sequences = known.reverse.empty();
-  LetVacuumsGiveWay(context_, session, manifest.new_objects);
   const Exchange exchange(session, std::move(request));
   if (!exchange.refused().empty()) {
     throw Error(ErrorKind::kUnsupported,
@@ -262,6 +261,7 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
     throw Error(ErrorKind::kConflict, changes[0].Text() + " while the rollback was made ready",
                 "changed");
   }
+  LetVacuumsGiveWay(context_, session, TableOids(manifest.new_objects), exchange.Partners());
   db::Transaction transaction(session, db::Isolation::kReadCommitted);
   journal.CheckEpoch(context_.epoch());
   RememberAttempt(session, "rollback");

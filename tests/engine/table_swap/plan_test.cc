@@ -428,17 +428,25 @@ TEST(Plan, DoesNotFailForAVacuumThatGivesWay) {
   SwapWorld world(server.endpoint());
   Fill(world);
   const std::string big = "CREATE TABLE big (id integer PRIMARY KEY, fill text);";
+  // A partition outside, whose key is made anew, is locked with the others.
   world.target().Run(big +
-                     "INSERT INTO big SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i");
+                     "INSERT INTO big SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i;"
+                     "CREATE TABLE event (id integer, who integer REFERENCES users, fill text) "
+                     "PARTITION BY RANGE (id); "
+                     "CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM (0) TO (100000);"
+                     "INSERT INTO event SELECT id, NULL, fill FROM big");
   world.source().Run(big);
   world.document()["preserved"] = {"users", "big"};
+  world.document()["exclude"] = {"event", "event_1"};
   world.document()["limits"] = {{"cutover_budget_ms", 8000}};
   server.Restart({"autovacuum=on", "autovacuum_naptime=4", "autovacuum_vacuum_cost_delay=100",
                   "autovacuum_vacuum_cost_limit=1"});
-  world.target().Run("UPDATE big SET fill = 'y' WHERE id % 2 = 0");
+  world.target().Run(
+      "UPDATE big SET fill = 'y' WHERE id % 2 = 0; UPDATE event SET fill = 'y' WHERE id % 2 = 0");
   const auto session = world.target().Connect();
   const std::string vacuumed =
-      "SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE relid = 'public.big'::regclass)";
+      "SELECT count(*) = 2 FROM pg_stat_progress_vacuum WHERE relid IN ('public.big'::regclass, "
+      "'public.event_1'::regclass)";
   ASSERT_TRUE(Becomes(*session, vacuumed));
   core::PhaseOutcome outcome = world.Prepare();
   ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
@@ -446,6 +454,7 @@ TEST(Plan, DoesNotFailForAVacuumThatGivesWay) {
   outcome = world.Cutover();
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_THAT(world.logs, ::testing::Contains(HasSubstr("public.big is being vacuumed")));
+  EXPECT_THAT(world.logs, ::testing::Contains(HasSubstr("public.event_1 is being vacuumed")));
 }
 
 // What the statements that it lists give is enough for all of it.
