@@ -446,24 +446,7 @@ void TableSwap::EndOldBackends(db::Session& session) const {
 
 void TableSwap::WriteRemovalFile(db::Session& session, const Manifest& manifest) const {
   if (context_.rehearsal()) return;  // a scenario's folder is not ours to write in
-  std::string sql =
-      "-- Removes everything of understudy from this database, by psql alone: triggers, logs, the\n"
-      "-- shadow tables, the journal, and the tables that a cutover has put aside (there is no "
-      "way\n"
-      "-- back to them then). The tables in service are left as they are.\n"
-      "-- psql --single-transaction -v ON_ERROR_STOP=1 -f remove-understudy.sql\n"
-      "-- While prepare is at work, or after it was killed, there is a scratch database too:\n"
-      "-- DROP DATABASE IF EXISTS " +
-      db::QuoteIdentifier(manifest.scratch_database) +
-      ";\n"
-      "-- It gives way to writers before the server looks for deadlocks, so that no client is "
-      "ended\n"
-      "-- for it. Where it ends with a lock timeout nothing was done: give the command again.\n"
-      "DO $$ BEGIN PERFORM set_config('lock_timeout', greatest(setting::integer / 2, 1)::text, "
-      "false)\n"
-      "  FROM pg_settings WHERE name = 'deadlock_timeout'; END $$;\n"
-      "DROP SCHEMA IF EXISTS understudy CASCADE;\n";
-  std::set<std::string> schemas;
+  std::set<std::string> schemas = {capture::kSchema};
   const auto add = [&](const Manifest& one) {
     for (const SchemaNames& names : one.schemas) schemas.insert({names.shadow, names.backup});
   };
@@ -471,9 +454,60 @@ void TableSwap::WriteRemovalFile(db::Session& session, const Manifest& manifest)
   for (const Other& other : Others(session)) {  // the backup that is still there
     if (other.manifest) add(*other.manifest);
   }
+  std::string list;
+  std::string drops;
   for (const std::string& schema : schemas) {
-    sql += "DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(schema) + " CASCADE;\n";
+    list += (list.empty() ? "" : ", ") + db::QuoteLiteral(db::QuoteIdentifier(schema));
+    drops += "DROP SCHEMA IF EXISTS " + db::QuoteIdentifier(schema) + " CASCADE;\n";
   }
+  const std::string sql =
+      R"(-- Removes everything of understudy from this database, by psql alone: triggers, logs, the
+-- shadow tables, the journal, and the tables that a cutover has put aside (there is no way
+-- back to them then). The tables in service are left as they are.
+-- psql -v ON_ERROR_STOP=1 -f remove-understudy.sql     (without --single-transaction)
+-- While prepare is at work, or after it was killed, there is a scratch database too:
+-- DROP DATABASE IF EXISTS )" +
+      db::QuoteIdentifier(manifest.scratch_database) + R"(;
+-- First what stands on tables in service, a table at a time, so that writers wait shortly and
+-- nobody is ended for a deadlock. Where it ends with an error, give the command again.
+DO $remove$
+DECLARE
+  ours oid[] := ARRAY(SELECT to_regnamespace(name)::oid FROM unnest(ARRAY[)" +
+      list + R"(]) AS name);
+  one text;
+BEGIN
+  PERFORM set_config('lock_timeout', greatest(setting::integer / 2, 1)::text, false)
+  FROM pg_settings WHERE name = 'deadlock_timeout';
+  FOR one IN
+    SELECT format('DROP TRIGGER IF EXISTS %I ON %s', t.tgname, t.tgrelid::regclass)
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE p.pronamespace = to_regnamespace()" +
+      db::QuoteLiteral(std::string(capture::kSchema)) + R"() AND NOT t.tgisinternal
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass
+                      AND d.objid = t.oid AND d.refclassid = 'pg_trigger'::regclass)
+    UNION ALL
+    SELECT format('ALTER TABLE IF EXISTS %s DROP CONSTRAINT IF EXISTS %I', k.conrelid::regclass,
+                  k.conname)
+    FROM pg_constraint k JOIN pg_class f ON f.oid = k.conrelid JOIN pg_class t ON t.oid = k.confrelid
+    WHERE k.contype = 'f' AND k.conparentid = 0
+      AND f.relnamespace = ANY (ours) <> (t.relnamespace = ANY (ours))
+  LOOP
+    FOR attempt IN 1..60 LOOP
+      BEGIN
+        EXECUTE one;
+        EXIT;
+      EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+        IF attempt = 60 THEN RAISE; END IF;
+      END;
+      COMMIT;
+      PERFORM pg_sleep(random());
+    END LOOP;
+    COMMIT;
+  END LOOP;
+END $remove$;
+BEGIN;
+)" + drops +
+      "COMMIT;\n";
   const auto file = spec_.folder / "remove-understudy.sql";
   try {
     if (std::filesystem::exists(file) && ReadFile(file) == sql) return;

@@ -14,6 +14,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/file.h"
+#include "engine/base/process.h"
 #include "engine/core/lifecycle.h"
 #include "engine/core/registry.h"
 #include "engine/table_swap/table_swap.h"
@@ -53,6 +54,15 @@ class SwapWorld : public core::Probe {
   void set_source_by(const db::Endpoint& endpoint) { source_by_ = endpoint; }
   void set_id(std::string id) { id_ = std::move(id); }
   void set_rehearsal(bool rehearsal) { rehearsal_ = rehearsal; }
+
+  // remove-understudy.sql as its user runs it. "" or what psql says.
+  std::string RemoveByPsql() {
+    const Outcome outcome = RunCommand(
+        {.argv = {"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", target_.endpoint().Conninfo(),
+                  "-f", (folder_.path() / "remove-understudy.sql").string()},
+         .environment = {{"PGOPTIONS", "-c client_min_messages=error"}}});
+    return outcome.ok() ? "" : outcome.err + " (" + std::to_string(outcome.exit_status) + ")";
+  }
 
   // Called at every point, before it goes on.
   std::function<void(std::string_view point)> at_point;

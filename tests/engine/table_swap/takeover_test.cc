@@ -330,7 +330,7 @@ class KilledInPrepare : public Takeover {
   void ExpectTheFileRemovesAll() {
     const std::string file = ReadFile(world_.folder() / "remove-understudy.sql");
     EXPECT_THAT(file, HasSubstr("DROP DATABASE IF EXISTS \"understudy_scratch_"));
-    world_.target().Run(file);
+    EXPECT_EQ(world_.RemoveByPsql(), "");
     EXPECT_EQ(world_.Scalar("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'understudy%'"),
               "0");
     EXPECT_EQ(world_.Scalar("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'understudy%'"),
