@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::chrono::seconds kOldBackendsMayTake{5};
 constexpr std::chrono::seconds kLookAtLogEvery{1};
+constexpr std::string_view kNoLock = "55P03";
 constexpr std::size_t kAtOnce = 20;  // tables whose writers wait while their triggers are set
 
 // What of production goes to the backup: what has a successor, the statistics of such tables, and,
@@ -209,11 +210,18 @@ void TableSwap::InstallCapture(db::Session& session) {
                                          &capture::CapturedTable::watched) != known.captured.end();
     if (!there) left.push_back(std::move(table));
   }
+  std::size_t at_once = kAtOnce;
   do {
-    const auto end = left.begin() + static_cast<std::ptrdiff_t>(std::min(kAtOnce, left.size()));
-    std::vector<capture::CapturedTable> some(left.begin(), end);
-    left.erase(left.begin(), end);
-    InstallSome(session, std::move(some), known, left.empty());
+    const auto end = left.begin() + static_cast<std::ptrdiff_t>(std::min(at_once, left.size()));
+    try {
+      InstallSome(session, {left.begin(), end}, known, end == left.end());
+      left.erase(left.begin(), end);
+    } catch (const Error& error) {
+      if (error.code() != kNoLock || end - left.begin() < 2) throw;
+      // Of several tables the one is waited for by whom the other waits for.
+      at_once = 1;
+      context_.Log("info", std::string(error.what()) + ": now one table at a time");
+    }
   } while (!left.empty());
 }
 
@@ -224,7 +232,7 @@ void TableSwap::InstallTriggers(db::Session& session,
   try {
     During("install the capture triggers", [&] { capture::Install(session, some); });
   } catch (const Error& error) {
-    const bool one = error.code() == "55P03";  // else all of them together
+    const bool one = error.code() == kNoLock;  // else all of them together
     if (!one && error.code() != "57014") throw;
     ThrowHeld(db::IntegerArray(some, &capture::CapturedTable::watched), {},
               one ? lock_timeout_ : lock_timeout_ * 2, /*also_readers=*/false);
