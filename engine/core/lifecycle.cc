@@ -581,8 +581,8 @@ void Lifecycle::Attempts(const std::string& what,
           SteadyClock::now() + pause >= deadline) {
         throw;
       }
-      context_.Log("info", what + " attempt " + std::to_string(number) +
-                               " gave its locks back: " + error.what());
+      context_.Log(
+          "info", what + " attempt " + std::to_string(number) + " is tried again: " + error.what());
     }
     Pause(std::chrono::milliseconds(jitter.Uniform(pause.count() / 2, pause.count())));
     pause = std::min(pause * 2, kLongestPause);
@@ -666,16 +666,17 @@ PhaseOutcome Lifecycle::Rollback(const RollbackOptions& options) {
 PhaseOutcome Lifecycle::Cleanup(bool dry_run) {
   PhaseOutcome outcome = Guarded(Phase::kCleanup, [&]() -> PhaseOutcome {
     const MigrationLock lock(spec_.Target(), spec_.id);
-    const State state = ResumeState(Load());
+    const JournalRecord record = Load();
+    const State state = ResumeState(record);
     if (state == State::kNone) {
       return {PhaseOutcome::Kind::kNothing, state,
               "nothing to clean up: '" + spec_.id + "' has left nothing here", ""};
     }
     if (state != State::kRolledBack && DonePhases(state) < 4) {
       return {PhaseOutcome::Kind::kRefused, state,
-              "the migration is not cut over yet; go on with: understudy migrate run, or give it "
-              "up with: understudy migrate reset",
-              "migrate reset"};
+              "the migration is not cut over yet; go on with what is next, or give it up with: "
+              "understudy migrate reset",
+              NextVerb(record, capabilities_)};
     }
     if (dry_run) return {.message = Lines(migration_->Cleanup(true))};
     TakeOver();

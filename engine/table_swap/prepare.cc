@@ -376,14 +376,12 @@ void TableSwap::CopyAll(db::Session& session) {
 }
 
 void TableSwap::Prepare() {
+  // What an earlier run of this migration has left aside.
+  if (ReadOrNothing(*Connect()).rolled_back) RemoveAll(false, true);
   const auto session = Connect();
   core::Journal journal(*session, spec_.id);
   EndOldBackends(*session);
   Known known = Read(journal);
-  if (known.rolled_back) {  // what an earlier run of this migration has left aside
-    RemoveAll(false, true);
-    known = Read(journal);
-  }
   const ShadowRequest request = Request();
   Scratch scratch(context_, request);
   if (!known.manifest) Build(*session, scratch);

@@ -153,6 +153,14 @@ TEST_P(LifecycleTest, GoesThroughThePhasesInOrderAndCleanupLeavesNothing) {
   EXPECT_FALSE(Journal(*session, "m").Exists());
 }
 
+TEST_P(LifecycleTest, SendsACleanupThatIsTooEarlyOnNotBack) {
+  EXPECT_TRUE(Make()->RunThrough(Phase::kSync).ok());
+  const PhaseOutcome outcome = Make()->Cleanup();
+  EXPECT_EQ(outcome.kind, PhaseOutcome::Kind::kRefused);
+  EXPECT_EQ(outcome.next, "migrate cutover");
+  EXPECT_EQ(Stored(), State::kReady);
+}
+
 TEST_P(LifecycleTest, WaitsForAWriterWhereItKeepsItsStateInTheSameFile) {
   if (database_) GTEST_SKIP() << "servers queue";
   const auto writer = db::Connect(endpoint());
