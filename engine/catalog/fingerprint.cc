@@ -82,7 +82,7 @@ std::string FingerprintChange::Text() const {
   };
   add(renamed, "its name");
   add(columns, "its columns");
-  add(files, "its storage");
+  add(files, "its storage (rewritten or truncated)");
   add(inheritance, "its partitions or parents");
   add(triggers, "its triggers");
   if (what.empty() && keys) return name + ": not every write is in its log";

@@ -40,7 +40,8 @@ struct FingerprintChange {
   bool keys = false;  // never found here: of whoever logs keys, some of which are missing
   // Whether rows may have changed unseen: the table is to be copied again. Only triggers: too,
   // because writes were missed while ours was not there or not enabled.
-  std::string Text() const;  // "public.orders: its columns and its storage changed"
+  std::string Text()
+      const;  // "public.orders: its columns, its storage (rewritten or truncated) changed"
 };
 
 // What differs, by table; a table of `before` that is not in `now` is gone.

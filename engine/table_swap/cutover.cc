@@ -577,7 +577,9 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
   const auto compared = [&](bool still) {
     if (still) return;
     checked_ = false;
-    throw Error(ErrorKind::kConflict, "what was compared has changed since; it is compared again",
+    throw Error(ErrorKind::kConflict,
+                (changed_.empty() ? "something has changed" : changed_) +
+                    ", behind the comparison of the tables; they are compared again",
                 "changed");
   };
   compared(checked_ && static_cast<std::size_t>(not_enforced) == followed_.keys.size());

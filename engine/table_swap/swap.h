@@ -262,6 +262,7 @@ class TableSwap final : public core::Migration {
   // CheckBeforeLocks has passed in this process, and nothing was replayed since that it would have
   // refused.
   bool checked_ = false;
+  std::string changed_;  // why not any more
   // From then on every replay is looked at by these keys, which production does not enforce.
   struct Followed {
     std::vector<capture::Reference> keys;

@@ -174,6 +174,7 @@ void TableSwap::CommitReplay(db::Session& session, db::Transaction& transaction,
   const bool checked = checked_ && std::ranges::none_of(replayed, [&](const auto& one) {
                          return BroughtOrphans(session, *one.first);
                        });
+  if (checked_ != checked) changed_ = "rows that were written refer to nothing";
   checked_ = false;  // as long as nobody knows whether it is committed
   context_.At("replay.before_commit", what);
   transaction.Commit();
@@ -296,6 +297,7 @@ void TableSwap::CopyIncompleteAgain(db::Session& session, const Known& known) {
                              "a column of its key was changed meanwhile; it is copied again");
     During("copy " + name + " again", [&] {
       checked_ = false;
+      changed_ = name + ": not every key could be captured";
       db::Transaction transaction(session, db::Isolation::kRepeatableRead);
       core::Journal journal(session, spec_.id);
       journal.CheckEpoch(context_.epoch());
@@ -353,6 +355,7 @@ void TableSwap::FollowChanges(db::Session& session, Known& known) {
       written_at_ = ServerTime(session);
     });
     checked_ = false;
+    changed_ = change.Text();
   }
   if (changes.empty()) followed_digest_ = digest;
 }
