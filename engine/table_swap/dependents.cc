@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/identifier.h"
+#include "engine/table_swap/lost_operators.h"
 
 namespace understudy::table_swap {
 namespace {
@@ -297,6 +298,19 @@ ORDER BY 1, 2)",
   }
 }
 
+// They would be rebuilt as something else.
+void AddLost(db::Session& session, const db::Params& set, Dependents& found) {
+  const db::Row outside = session
+                              .Query(std::string(kOutside) +
+                                         "SELECT coalesce(array_agg(classid), '{}')::text, "
+                                         "coalesce(array_agg(objid), '{}')::text FROM outside",
+                                     set)
+                              .rows.at(0);
+  for (Unmovable& one : LostOperators(session, outside[0], outside[1])) {
+    found.refused.push_back(std::move(one));
+  }
+}
+
 }  // namespace
 
 Dependents FindDependents(db::Session& session, const std::vector<Movable>& set) {
@@ -311,6 +325,7 @@ Dependents FindDependents(db::Session& session, const std::vector<Movable>& set)
   if (some("pg_rewrite")) AddRules(session, outside.at("pg_rewrite"), found);
   if (some("pg_constraint")) AddKeys(session, outside.at("pg_constraint"), found);
   if (!outside.empty()) AddTheRest(session, parameters, found);
+  if (!outside.empty()) AddLost(session, parameters, found);
   return found;
 }
 

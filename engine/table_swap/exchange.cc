@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/base/sabotage.h"
 #include "engine/table_swap/catalog_digest.h"
+#include "engine/table_swap/lost_operators.h"
 
 namespace understudy::table_swap {
 namespace {
@@ -134,6 +135,13 @@ Exchange::Exchange(db::Session& session, ExchangeRequest request) : request_(std
   AddStrayed(session, request_.out, dependents_.refused);
   AddStrayed(session, request_.in, dependents_.refused);
   AddAdopted(session, request_.out, dependents_.refused);
+  if (request_.from_source && !request_.back) {  // production's policies are made again, too
+    std::vector<std::string> schemas;
+    for (const SchemaNames& names : request_.schemas) schemas.push_back(names.user);
+    for (Unmovable& lost : LostOperators(session, schemas)) {
+      if (lost.object.starts_with("policy ")) dependents_.refused.push_back(std::move(lost));
+    }
+  }
   // What was listed and has gone cannot be paired.
   if (!dependents_.refused.empty()) return;
   outbound_ = FindOutbound(session, request_.out);

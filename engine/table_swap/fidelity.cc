@@ -148,12 +148,17 @@ void Grants(db::Session& session, const char* query, const db::Params& pairs, co
     (row[3].text == "out" ? acl.out : acl.in)
         .push_back({row[4].text, row[5].text, row[6].AsBool()});
   }
-  for (const auto& [key, acl] : acls) {
+  std::set<std::string> revoked;  // objects; what is revoked of a table goes with its columns, too
+  for (const auto& [key, acl] : acls) {  // the object before its columns
     const std::set<Privilege> wanted(acl.out.begin(), acl.out.end());
-    if (wanted == std::set<Privilege>(acl.in.begin(), acl.in.end())) continue;
+    if (wanted == std::set<Privilege>(acl.in.begin(), acl.in.end()) &&
+        !revoked.contains(acl.object)) {
+      continue;
+    }
     if (Sabotaged("swap-forgets-grant")) continue;
     std::set<std::string> grantees;
     for (const Privilege& privilege : acl.in) grantees.insert(privilege.grantee);
+    if (acl.column.empty()) revoked.insert(acl.object);
     for (const std::string& grantee : grantees) {
       statements.Add("REVOKE ALL PRIVILEGES" + acl.column + " ON " + acl.object + " FROM " +
                      grantee);

@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/base/file.h"
 #include "engine/db/script.h"
+#include "engine/table_swap/lost_operators.h"
 #include "engine/table_swap/mapping.h"
 #include "engine/table_swap/preflight.h"
 #include "engine/table_swap/row_copy.h"
@@ -238,10 +239,13 @@ core::Plan TableSwap::MakePlan() {
     plan.refused.push_back({"the role that migrates", place.refused});
   }
   if (!settings_.from_source) {
-    core::Plan rights;  // without them there is no scratch database to look at
+    core::Plan rights;  // without them there is no scratch database to look at, or a wrong one
     rights.refused = plan.refused;
     CheckPrivileges(*session, ListMovables(*session, settings_.schemas), settings_, rights);
     CheckReading(*session, "target", rights);
+    for (const Unmovable& lost : LostOperators(*session, settings_.schemas)) {
+      rights.refused.push_back({lost.object, lost.why});
+    }
     if (!rights.can_run()) return rights;
     other_plans.emplace(spec_.Target(), request.migration_id);
     dropped.scratch = &scratch;

@@ -19,6 +19,7 @@
 #include "engine/db/identifier.h"
 #include "engine/db/script.h"
 #include "engine/db/session.h"
+#include "engine/table_swap/lost_operators.h"
 
 namespace understudy::table_swap {
 namespace fs = std::filesystem;
@@ -485,8 +486,12 @@ void Scratch::Make() {
   Drop();
   const auto target = db::Connect(request_.target);
   const db::Endpoint& origin = request_.source ? *request_.source : request_.target;
-  const ScratchPlace place =
-      FindScratchPlace(*target, *db::Connect(origin, {.read_only = true}), request_.migration_id);
+  const std::vector<std::string>& schemas = request_.settings.schemas;
+  const auto original = db::Connect(origin, {.read_only = true});
+  if (const auto lost = LostOperators(*original, schemas); !lost.empty()) {
+    throw Error(ErrorKind::kUnsupported, lost[0].object + ": " + lost[0].why);
+  }
+  const ScratchPlace place = FindScratchPlace(*target, *original, request_.migration_id);
   if (!place.refused.empty()) throw Error(ErrorKind::kConstraint, place.refused, "42501");
   if (place.on_target) {
     MakeOnTarget(*target);
@@ -495,7 +500,6 @@ void Scratch::Make() {
     MakeLocally(*target);
   }
   Fill(origin);
-  const std::vector<std::string>& schemas = request_.settings.schemas;
   access_ = {};
   access_.production = ReadAccess(*target, schemas);
   const auto session = db::Connect(endpoint_);

@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/core/journal.h"
 #include "engine/db/identifier.h"
+#include "engine/table_swap/lost_operators.h"
 
 namespace understudy::table_swap {
 namespace {
@@ -468,6 +469,10 @@ SetDecision DecideSet(db::Session& fresh_session, db::Session& target_session,
   }
   for (const Unmovable& one : ListUnmovables(fresh_session, settings.schemas)) {
     if (!has.contains(one.object)) refuse(one.object, one.why);
+  }
+
+  for (const Unmovable& one : LostOperators(fresh_session, settings.schemas)) {
+    refuse(one.object, one.why);
   }
 
   // A type or collation that is exchanged must have no user outside the set in production: its

@@ -1,0 +1,93 @@
+#include "tests/engine/table_swap/swap_fixture.h"
+
+// What the objects of a database are like behind an exchange.
+namespace understudy::table_swap {
+namespace {
+using ::testing::HasSubstr;
+using Kind = core::PhaseOutcome::Kind;
+
+TEST(TableSwapObjects, KeepsGrantsOfColumnsWhereThoseOfTheTableChange) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "DROP ROLE IF EXISTS understudy_test_app; CREATE ROLE understudy_test_app;"
+      "CREATE TABLE t (id integer PRIMARY KEY, a text, b text);"
+      "INSERT INTO t VALUES (1, 'a', 'b');"
+      "GRANT SELECT ON t TO understudy_test_app; GRANT UPDATE (a) ON t TO understudy_test_app");
+  world.SchemaBySql("ALTER TABLE public.t ALTER COLUMN id TYPE bigint");
+  ASSERT_EQ(world.Prepare().kind, Kind::kDone);
+  world.target().Run("GRANT DELETE ON t TO understudy_test_app");
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT has_column_privilege('understudy_test_app', 'public.t', 'a', "
+                         "'UPDATE') AND has_table_privilege('understudy_test_app', 'public.t', "
+                         "'DELETE')"),
+            "t");
+  world.target().Run("DROP OWNED BY understudy_test_app");
+}
+
+TEST(TableSwapObjects, RefusesWhatIsWrittenWithoutItsOperators) {
+  NEED_POSTGRES();
+  const char* const objects[] = {
+      "CREATE VIEW SCHEMA.lost AS SELECT id FROM t JOIN (SELECT f AS e FROM t) x USING (e)",
+      "CREATE VIEW SCHEMA.lost AS SELECT id FROM t WHERE e IS DISTINCT FROM f",
+      "CREATE VIEW SCHEMA.lost AS SELECT id, CASE e WHEN 'a' THEN 1 END AS c, e = f AS d FROM t",
+      "CREATE RULE lost AS ON DELETE TO SCHEMA.u DO ALSO DELETE FROM t WHERE nullif(e, f) IS NULL",
+      "CREATE TRIGGER lost BEFORE UPDATE ON t FOR EACH ROW WHEN (OLD.p IS DISTINCT FROM NEW.p) "
+      "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+      "CREATE POLICY lost ON SCHEMA.u USING (EXISTS (SELECT FROM t WHERE nullif(t.e, t.f) IS "
+      "NULL))",
+      "CREATE INDEX lost ON t (nullif(e, f))",
+      "ALTER TABLE t ADD CONSTRAINT lost CHECK (e IS DISTINCT FROM 'x')",
+      "CREATE FUNCTION SCHEMA.lost() RETURNS SETOF integer BEGIN ATOMIC SELECT id FROM t WHERE "
+      "nullif(e, f) IS NULL; END"};
+  for (const std::string schema : {"public", "out"}) {
+    for (std::string object : objects) {
+      if (schema == "out" && object.find("SCHEMA") == std::string::npos) continue;
+      if (const auto at = object.find("SCHEMA"); at != std::string::npos) {
+        object.replace(at, 6, schema);
+      }
+      SwapWorld world(false);
+      world.target().Run(
+          "CREATE EXTENSION citext; CREATE EXTENSION cube; CREATE SCHEMA out;"
+          "CREATE TABLE t (id integer PRIMARY KEY, e citext, f citext, p cube);"
+          "CREATE TABLE " +
+          schema + ".u (id integer PRIMARY KEY);" + object);
+      world.SchemaBySql("ALTER TABLE public.t ALTER COLUMN id SET DEFAULT 7");
+      EXPECT_THAT(Refusals(world.Plan()), HasSubstr("lost")) << object;
+      const core::PhaseOutcome outcome = world.Prepare();
+      EXPECT_EQ(outcome.kind, Kind::kRefused) << object << outcome.message;
+      EXPECT_THAT(outcome.message, HasSubstr("lost"));
+      EXPECT_THAT(outcome.message, HasSubstr("without the operator"));
+    }
+  }
+}
+
+TEST(TableSwapObjects, CarriesWhatIsWrittenWithItsOperators) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE EXTENSION citext; CREATE EXTENSION cube; CREATE SCHEMA out;"
+      "CREATE TABLE t (id integer PRIMARY KEY, e citext CHECK (e <> 'x'), f citext, p cube);"
+      "INSERT INTO t VALUES (1, 'A', 'a');"
+      "CREATE VIEW inside AS SELECT DISTINCT t.e FROM t JOIN t x ON t.e = x.f WHERE t.e IN ('a', "
+      "'b') "
+      "AND t.e IN (SELECT f FROM t) AND t.e BETWEEN 'a' AND 'c' GROUP BY t.e ORDER BY 1;"
+      "CREATE VIEW out.outside AS SELECT DISTINCT t.e FROM t JOIN t x ON t.e = x.f WHERE "
+      "t.e LIKE 'A%';"
+      "CREATE INDEX ON t (f) WHERE e > 'b'; CREATE INDEX ON t USING gist (p);"
+      "CREATE TRIGGER tr BEFORE UPDATE ON t FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) "
+      "EXECUTE FUNCTION suppress_redundant_updates_trigger()");
+  world.SchemaBySql("ALTER TABLE public.t ALTER COLUMN id SET DEFAULT 7");
+  EXPECT_EQ(Refusals(world.Plan()), "");
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.inside"), "1");
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM out.outside"), "1");
+  ASSERT_EQ(world.Rollback().kind, Kind::kDone);
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.inside"), "1");
+  EXPECT_EQ(world.Scalar("SELECT count(*) FROM out.outside"), "1");
+}
+
+}  // namespace
+}  // namespace understudy::table_swap
