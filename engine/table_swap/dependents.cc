@@ -227,14 +227,22 @@ ORDER BY 1, 2, 3)",
 }
 
 void AddTriggers(db::Session& session, const db::Value& oids, Dependents& found) {
+  // Those of partitions go and come with their table's; until 15 they were internal. They may be
+  // in a state of their own.
   const db::Result result = session.Query(
-      R"(
+      std::string(R"(
 SELECT n.nspname, c.relname, t.tgname, pg_get_triggerdef(t.oid), t.tgenabled,
-       obj_description(t.oid, 'pg_trigger')
+       obj_description(t.oid, 'pg_trigger'),
+       (SELECT string_agg(format('ALTER TABLE ONLY %s %s TRIGGER %I;', p.tgrelid::regclass,
+                                 CASE p.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'A' THEN 'ENABLE ALWAYS'
+                                      WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE' END, p.tgname),
+                          '' ORDER BY p.oid)
+        FROM pg_partition_tree(t.tgrelid) m JOIN pg_trigger p ON p.tgrelid = m.relid
+        WHERE p.tgname = t.tgname AND p.tgrelid <> t.tgrelid AND p.tgenabled <> t.tgenabled)
 FROM pg_trigger t
 JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE t.oid = ANY ($1::oid[]) AND NOT t.tgisinternal
-ORDER BY 1, 2, 3)",
+WHERE t.oid = ANY ($1::oid[]) AND NOT t.tgisinternal)") +
+          (session.Server().major() >= 15 ? " AND t.tgparentid = 0" : "") + " ORDER BY 1, 2, 3",
       {oids});
   for (const db::Row& row : result.rows) {
     const db::TableName name{row[0].text, row[1].text};
@@ -244,6 +252,7 @@ ORDER BY 1, 2, 3)",
     if (row[4].text == "D") attach += alter + " DISABLE TRIGGER " + trigger + ";";
     if (row[4].text == "A") attach += alter + " ENABLE ALWAYS TRIGGER " + trigger + ";";
     if (row[4].text == "R") attach += alter + " ENABLE REPLICA TRIGGER " + trigger + ";";
+    attach += row[6].TextOr("");
     attach += Comment("TRIGGER " + trigger + " ON " + name.Quoted(), row[5]);
     found.rebuilt.push_back(
         {"trigger", db::DisplayIdentifier(row[2].text) + " on " + name.Display(), name,

@@ -18,6 +18,8 @@ bool IsRelation(const Movable& object) {
          object.kind == "FOREIGN TABLE" || object.kind == "SEQUENCE";
 }
 
+bool IsType(const Movable& object) { return object.kind == "TYPE" || object.kind == "DOMAIN"; }
+
 std::string Replaced(std::string text, const std::string& from, const std::string& to) {
   for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
     text.replace(at, from.size(), to);
@@ -150,7 +152,10 @@ Exchange::Exchange(db::Session& session, ExchangeRequest request) : request_(std
   RefuseUnfit(session);
   if (!request_.keep_sequences) carrier_ = SequenceCarrier(session, sequences_);
   publications_ = PublicationChanges(session, tables_);
-  if (request_.from_source && !request_.back) policies_ = PoliciesSql(session, tables_);
+  if (request_.from_source && !request_.back) {
+    policies_ = PoliciesSql(session, tables_);
+    KeepTriggerStates(session);
+  }
 }
 
 Fidelity Exchange::fidelity() const {
@@ -186,9 +191,11 @@ const std::string& Exchange::OutSchema(const std::string& user_schema) const {
 void Exchange::FindPairs(db::Session& session) {
   std::map<std::pair<std::string, std::string>, const Movable*> out_relations;
   std::map<std::string, const Movable*> out_routines;
+  std::map<std::pair<std::string, std::string>, const Movable*> out_types;
   for (const Movable& object : request_.out) {
     if (IsRelation(object)) out_relations[{object.schema, object.name}] = &object;
     if (object.IsRoutine()) out_routines[object.Key()] = &object;
+    if (IsType(object)) out_types[{object.schema, object.name}] = &object;
   }
   auto out_owned = OwnedSequences(session, request_.out);
   for (const auto& [name, oid] : OwnedSequences(session, request_.in)) {
@@ -207,6 +214,9 @@ void Exchange::FindPairs(db::Session& session) {
       relations_.push_back(pair);
       if (sequence) sequences_.push_back(pair);
       if (object.kind == "TABLE" && it->second->kind == "TABLE") tables_.push_back(pair);
+    } else if (IsType(object)) {
+      const auto it = out_types.find({UserSchema(object.schema), object.name});
+      if (it != out_types.end()) types_.push_back({it->second->oid, object.oid});
     } else if (object.IsRoutine()) {
       Movable there = MovedTo(object, UserSchema(object.schema));
       there.signature = AsUsers(there.signature);
@@ -261,6 +271,26 @@ void Exchange::PairByColumns(db::Session& session) {
                      "::oid::regclass, b.furthest) FROM (" + BehindSql(session, in) +
                      ") AS b (next, furthest);\n";
     }
+  }
+}
+
+// A trigger or rule that production has too stays in production's state, as switched off as it is.
+void Exchange::KeepTriggerStates(db::Session& session) {
+  std::map<std::tuple<db::TableName, std::string, bool>, char> states;
+  for (const db::Row& row : session
+                                .Query(R"(
+SELECT n.nspname, c.relname, x.name, x.rule, x.state
+FROM (SELECT tgrelid, tgname, false, tgenabled FROM pg_trigger WHERE NOT tgisinternal
+      UNION ALL SELECT ev_class, rulename, true, ev_enabled FROM pg_rewrite) AS x(rel, name, rule, state)
+JOIN pg_class c ON c.oid = x.rel JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE x.rel = ANY ($1::oid[]))",
+                                       {TableOids(request_.out)})
+                                .rows) {
+    states[{{row[0].text, row[1].text}, row[2].text, row[3].AsBool()}] = row[4].text.at(0);
+  }
+  for (TriggerState& state : request_.triggers) {
+    const auto it = states.find({state.table, state.name, state.rule});
+    if (it != states.end()) state.enabled = it->second;
   }
 }
 
@@ -354,7 +384,7 @@ void Exchange::CheckUnchanged(db::Session& session) const {
 
 void Exchange::MakeAlike(db::Session& session) const {
   if (request_.back) return;
-  table_swap::MakeAlike(session, relations_, routines_, fidelity());
+  table_swap::MakeAlike(session, relations_, routines_, fidelity(), types_);
   std::string sql;
   for (const std::string& statement : request_.access) sql += statement + ";\n";
   if (!sql.empty()) session.Execute(sql);

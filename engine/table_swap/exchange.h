@@ -52,6 +52,8 @@ class Exchange {
   const SequenceCarrier& sequences() const { return carrier_; }
   const std::vector<OidPair>& relations() const { return relations_; }
   const std::vector<OidPair>& routines() const { return routines_; }
+  // As they are set: of `in`, in production's state where production has the same.
+  const std::vector<TriggerState>& triggers() const { return request_.triggers; }
   const std::vector<PublicationChange>& publications() const { return publications_; }
   Fidelity fidelity() const;
 
@@ -88,6 +90,7 @@ class Exchange {
   void FindPairs(db::Session& session);
   void PairByColumns(db::Session& session);
   void RefuseUnfit(db::Session& session);
+  void KeepTriggerStates(db::Session& session);
 
   ExchangeRequest request_;
   Dependents dependents_;
@@ -96,6 +99,7 @@ class Exchange {
   std::vector<OidPair> tables_;
   std::vector<OidPair> sequences_;
   std::vector<OidPair> routines_;
+  std::vector<OidPair> types_;
   SequenceCarrier carrier_;
   // Sequences of `in` that take no other's place: beyond what their columns hold.
   std::string set_beyond_;

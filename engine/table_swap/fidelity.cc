@@ -32,7 +32,7 @@ class Statements {
 };
 
 void Owners(db::Session& session, const db::Params& relations, const db::Params& routines,
-            Statements& statements) {
+            const db::Params& types, Statements& statements) {
   // Sequences that belong to a column follow their table.
   std::set<std::pair<std::string, std::string>> owners;
   for (const db::Row& row : session
@@ -67,6 +67,21 @@ WHERE o.proowner <> i.proowner ORDER BY p.i)",
       statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
     }
     statements.Add("ALTER ROUTINE " + row[0].text + " OWNER TO " + row[1].text);
+  }
+  // A multirange follows its range.
+  for (const db::Row& row : session
+                                .Query(R"(
+SELECT i.oid::regtype::text, quote_ident(pg_get_userbyid(o.typowner)),
+       i.typnamespace::regnamespace::text
+FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
+JOIN pg_type o ON o.oid = p.o JOIN pg_type i ON i.oid = p.i
+WHERE o.typowner <> i.typowner AND i.typtype <> 'm' ORDER BY p.i)",
+                                       types)
+                                .rows) {
+    if (owners.emplace(row[2].text, row[1].text).second) {
+      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
+    }
+    statements.Add("ALTER TYPE " + row[0].text + " OWNER TO " + row[1].text);
   }
   // Extended statistics have an owner of their own.
   for (const db::Row& row : session
@@ -132,6 +147,19 @@ WITH acls AS (
   CROSS JOIN LATERAL (VALUES ('out', p.o), ('in', p.i)) AS s(side, oid)
   JOIN pg_proc c ON c.oid = s.oid)
 SELECT a.i::regprocedure::text, false, '', a.side,
+       CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(e.grantee)) END,
+       e.privilege_type, e.is_grantable
+FROM acls a CROSS JOIN LATERAL aclexplode(a.acl) WITH ORDINALITY
+     AS e(grantor, grantee, privilege_type, is_grantable, place)
+ORDER BY a.i, e.place)";
+
+constexpr const char* kTypeAcls = R"(
+WITH acls AS (
+  SELECT p.i, side, coalesce(c.typacl, acldefault('T', c.typowner)) AS acl
+  FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
+  CROSS JOIN LATERAL (VALUES ('out', p.o), ('in', p.i)) AS s(side, oid)
+  JOIN pg_type c ON c.oid = s.oid AND c.typtype <> 'm')
+SELECT a.i::regtype::text, false, '', a.side,
        CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(e.grantee)) END,
        e.privilege_type, e.is_grantable
 FROM acls a CROSS JOIN LATERAL aclexplode(a.acl) WITH ORDINALITY
@@ -247,15 +275,18 @@ ORDER BY p.i)",
 }  // namespace
 
 std::vector<std::string> MakeAlike(db::Session& session, const std::vector<OidPair>& relations,
-                                   const std::vector<OidPair>& routines, const Fidelity& fidelity) {
+                                   const std::vector<OidPair>& routines, const Fidelity& fidelity,
+                                   const std::vector<OidPair>& types) {
   Statements statements(session);
   const db::Params relation_arrays = Arrays(relations);
   const db::Params routine_arrays = Arrays(routines);
-  Owners(session, relation_arrays, routine_arrays, statements);  // first: grants follow the owner
+  Owners(session, relation_arrays, routine_arrays, Arrays(types),
+         statements);  // first: grants follow the owner
   Grants(session, kRelationAcls, relation_arrays, "TABLE", statements);
   if (!routines.empty()) {
     Grants(session, kRoutineAcls, routine_arrays, "ROUTINE", statements);
   }
+  if (!types.empty()) Grants(session, kTypeAcls, Arrays(types), "TYPE", statements);
   if (fidelity.comments) Comments(session, relation_arrays, statements);
   if (fidelity.replica_identity) ReplicaIdentities(session, relation_arrays, statements);
   if (fidelity.row_security) RowSecurity(session, relation_arrays, statements);

@@ -16,11 +16,12 @@ struct Fidelity {
 };
 
 // Makes owners, grants (those on columns too) and what `fidelity` says of each incoming relation
-// (table, view, sequence) and routine equal to those of its pair, in the open transaction or in
-// one of its own per statement. Gives the statements that were needed: none when it is called a
+// (table, view, sequence), routine and type equal to those of its pair, in the open transaction or
+// in one of its own per statement. Gives the statements that were needed: none when it is called a
 // second time. Grants that another role than the owner gave are given by the owner.
 std::vector<std::string> MakeAlike(db::Session& session, const std::vector<OidPair>& relations,
-                                   const std::vector<OidPair>& routines, const Fidelity& fidelity);
+                                   const std::vector<OidPair>& routines, const Fidelity& fidelity,
+                                   const std::vector<OidPair>& types = {});
 
 // The policies of the outgoing tables as CREATE POLICY on the incoming ones, for after the
 // exchange: their texts name tables where these will stand then. REQUIRES: called before it.

@@ -23,7 +23,8 @@ SELECT i.indexrelid, (SELECT h.inhparent FROM pg_inherits h WHERE h.inhrelid = i
        k.conname, k.contype, pg_get_constraintdef(k.oid), k.condeferrable, k.condeferred,
        i.indisclustered, i.indisreplident, s.spcname,
        (SELECT json_agg(json_build_array(a.attnum, a.attstattarget) ORDER BY a.attnum)
-        FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0)
+        FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0),
+       (SELECT string_agg(o, ', ') FROM unnest(x.reloptions) AS u(o))
 FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid
 JOIN pg_class t ON t.oid = i.indrelid
@@ -61,9 +62,9 @@ ORDER BY k.oid)";
 
 // pg_identify_object words an object as COMMENT ON takes it, the type's name apart.
 constexpr const char* kComments = R"(
-SELECT o.type, o.identity, d.description, c.relkind, k.contype, k.conname, c2.relname, n2.nspname
+SELECT CASE WHEN d.objsubid > 0 THEN 'COLUMN' ELSE o.type END, o.identity, d.description, c.relkind, k.contype, k.conname, c2.relname, n2.nspname
 FROM pg_description d
-CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, 0) AS o
+CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) AS o
 LEFT JOIN pg_class c ON d.classoid = 'pg_class'::regclass AND c.oid = d.objoid
 LEFT JOIN pg_constraint k ON d.classoid = 'pg_constraint'::regclass AND k.oid = d.objoid
 LEFT JOIN pg_class c2 ON c2.oid = k.conrelid LEFT JOIN pg_namespace n2 ON n2.oid = c2.relnamespace
@@ -72,7 +73,7 @@ LEFT JOIN pg_rewrite r ON d.classoid = 'pg_rewrite'::regclass AND r.oid = d.objo
 LEFT JOIN pg_policy p ON d.classoid = 'pg_policy'::regclass AND p.oid = d.objoid
 LEFT JOIN pg_statistic_ext x ON d.classoid = 'pg_statistic_ext'::regclass AND x.oid = d.objoid
 LEFT JOIN pg_class t ON t.oid = coalesce(c.oid, k.conrelid, g.tgrelid, r.ev_class, p.polrelid, x.stxrelid)
-WHERE d.objsubid = 0
+WHERE (d.objsubid = 0 OR c.relkind IN ('m', 'v'))
   AND t.relnamespace = ANY (SELECT oid FROM pg_namespace WHERE nspname = ANY ($1::text[]))
   AND (c.oid IS NULL OR c.relkind IN ('i', 'I', 'm', 'v'))
 ORDER BY 1, 2)";
@@ -112,7 +113,12 @@ std::vector<PostIndex> ReadIndexes(db::Session& scratch, const Settings& setting
           "ALTER TABLE ONLY " + table + " ADD CONSTRAINT " + db::QuoteIdentifier(row[8].text) + " ";
       const bool whole = row[9].text == "x" || index.partitioned;
       if (whole) {  // USING INDEX takes neither exclusion constraints nor partitioned tables
-        index.constraint = add + row[10].text;
+        std::string definition = row[10].text;
+        // Options of a partitioned key, which new partitions take over, are not in its definition.
+        if (row[9].text != "x" && !row[17].is_null()) {
+          definition.insert(definition.rfind(')') + 1, " WITH (" + row[17].text + ")");
+        }
+        index.constraint = add + definition;
       } else {
         index.create = row[7].text;
         index.constraint = add + (row[9].text == "p" ? "PRIMARY KEY" : "UNIQUE") + " USING INDEX " +

@@ -89,5 +89,102 @@ TEST(TableSwapObjects, CarriesWhatIsWrittenWithItsOperators) {
   EXPECT_EQ(world.Scalar("SELECT count(*) FROM out.outside"), "1");
 }
 
+TEST(TableSwapObjects, KeepsOwnersAndGrantsOfTypesThatAreExchanged) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  world.target().Run(
+      "DROP ROLE IF EXISTS understudy_test_own; CREATE ROLE understudy_test_own;"
+      "CREATE TYPE mood AS ENUM ('bad', 'good'); ALTER TYPE mood OWNER TO understudy_test_own;"
+      "REVOKE USAGE ON TYPE mood FROM PUBLIC;"
+      "CREATE TABLE t (id integer PRIMARY KEY, m mood)");
+  world.source().Run(
+      "CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE t (id integer PRIMARY KEY, m mood)");
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT pg_get_userbyid(typowner) || ' ' || typacl::text FROM pg_type "
+                         "WHERE oid = 'public.mood'::regtype"),
+            "understudy_test_own {understudy_test_own=U/understudy_test_own}");
+  EXPECT_EQ(world.Rollback().kind, Kind::kDone);
+}
+
+TEST(TableSwapObjects, RebuildsTriggersOfAPartitionedTableOutside) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE SCHEMA out; CREATE TABLE t (id integer PRIMARY KEY);"
+      "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;"
+      "CREATE TABLE out.p (id integer) PARTITION BY LIST (id);"
+      "CREATE TABLE out.p1 PARTITION OF out.p FOR VALUES IN (1);"
+      "CREATE TRIGGER tr AFTER INSERT ON out.p FOR EACH ROW EXECUTE FUNCTION public.f();"
+      "ALTER TABLE out.p1 DISABLE TRIGGER tr");
+  world.SchemaBySql(
+      "CREATE OR REPLACE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN "
+      "NULL; END$$");
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(
+      world.Scalar("SELECT string_agg(tgrelid::regclass || ' ' || tgenabled::text, ', ' ORDER BY "
+                   "tgrelid::regclass::text) FROM pg_trigger WHERE tgname = 'tr'"),
+      "\"out\".p O, \"out\".p1 D");
+}
+
+TEST(TableSwapObjects, KeepsCommentsOnColumnsOfLateViews) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE TABLE t (id integer PRIMARY KEY, a text);"
+      "CREATE VIEW v AS SELECT id, a, count(*) AS n FROM t GROUP BY id;"
+      "COMMENT ON COLUMN v.n IS 'how many';"
+      "CREATE MATERIALIZED VIEW m AS SELECT id, a, count(*) AS n FROM t GROUP BY id;"
+      "COMMENT ON COLUMN m.n IS 'how many';"
+      "COMMENT ON VIEW v IS 'view'; COMMENT ON MATERIALIZED VIEW m IS 'mat'");
+  world.SchemaBySql("ALTER TABLE public.t ALTER COLUMN id SET DEFAULT 7");
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar(
+                "SELECT concat_ws(', ', obj_description('public.v'::regclass, 'pg_class'), "
+                "col_description('public.v'::regclass, 3), obj_description('public.m'::regclass, "
+                "'pg_class'), col_description('public.m'::regclass, 3))"),
+            "view, how many, mat, how many");
+}
+
+TEST(TableSwapObjects, KeepsOptionsOfKeysOfPartitionedTables) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE EXTENSION btree_gist;"
+      "CREATE TABLE p (id integer, PRIMARY KEY (id) WITH (fillfactor = 70)) PARTITION BY LIST (id);"
+      "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
+      "CREATE TABLE x (id integer PRIMARY KEY, r int4range, EXCLUDE USING gist (r WITH &&) WITH "
+      "(fillfactor = 60))");
+  const char* const kOptions =
+      "SELECT string_agg(relname || ' ' || reloptions::text, ', ' ORDER BY relname) FROM pg_class "
+      "WHERE relkind IN ('i', 'I') AND relnamespace = 'public'::regnamespace AND reloptions IS NOT "
+      "NULL";
+  const std::string before = world.Scalar(kOptions);
+  world.SchemaBySql("ALTER TABLE public.x ALTER COLUMN id SET DEFAULT 7");
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar(kOptions), before);
+}
+
+TEST(TableSwapObjects, KeepsStatesOfTriggersThatProductionChanged) {
+  NEED_POSTGRES();
+  SwapWorld world;
+  const char* const tables =
+      "CREATE TABLE t (id integer PRIMARY KEY, a text); CREATE TABLE u (id integer PRIMARY KEY);"
+      "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;"
+      "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();";
+  world.document()["preserved"] = {"t"};
+  world.target().Run(tables);
+  world.source().Run(tables);
+  world.target().Run("ALTER TABLE t DISABLE TRIGGER tr");
+  const core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT tgenabled FROM pg_trigger WHERE tgname = 'tr' AND tgrelid = "
+                         "'public.t'::regclass"),
+            "D");
+}
+
 }  // namespace
 }  // namespace understudy::table_swap
