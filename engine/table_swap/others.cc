@@ -77,8 +77,20 @@ void TableSwap::RefuseOthersShadow(db::Session& session, const Known& known) con
     schemas.push_back(names.user);
     shadows.push_back(names.shadow);
   }
+  // A later one has put our new tables aside: where an earlier backup could not be removed.
+  const bool replaced = std::ranges::any_of(known.manifest->tables, [&](const SetTable& table) {
+    const auto stands = catalog::NameOf(session, table.new_oid);
+    return stands && stands->schema != table.name.schema;
+  });
   for (const Other& other : Others(session)) {
-    if (other.cut_over || !other.Shares(schemas)) continue;
+    if (!other.Shares(schemas)) continue;
+    if (other.cut_over && replaced) {
+      throw Error(ErrorKind::kUnsupported,
+                  "the migration '" + other.id +
+                      "' has replaced the tables since. First: understudy migrate rollback, with "
+                      "its file");
+    }
+    if (other.cut_over) continue;
     throw Error(ErrorKind::kUnsupported, "the migration '" + other.id +
                                              "' was begun on the same tables. First: understudy "
                                              "migrate " +

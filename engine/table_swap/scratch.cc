@@ -19,6 +19,7 @@
 #include "engine/db/identifier.h"
 #include "engine/db/script.h"
 #include "engine/db/session.h"
+#include "engine/table_swap/dependents.h"
 #include "engine/table_swap/lost_operators.h"
 
 namespace understudy::table_swap {
@@ -570,6 +571,13 @@ void Scratch::Fill(const db::Endpoint& from) {
     const SchemaNames names = NamesBeside(schema);
     ours.push_back(names.shadow);
     ours.push_back(names.backup);
+  }
+  // They are dumped, and cannot be made where those are not.
+  if (const auto users = StillDepending(*source, ListMovables(*source, ours)); !users.empty()) {
+    throw Error(ErrorKind::kUnsupported,
+                users[0] +
+                    " depends on what understudy has put aside, which is no part of the new "
+                    "schema: drop it first");
   }
   db::ClientTools::Job job;
   job.argv = {"pg_dump",      "--format=custom",        "--schema-only",

@@ -186,5 +186,36 @@ TEST(TableSwapObjects, KeepsStatesOfTriggersThatProductionChanged) {
             "D");
 }
 
+// hard-case 62: an earlier backup that could not be removed is no way back past a later cutover.
+TEST(TableSwapObjects, NamesTheMigrationThatStandsBetweenATableAndItsBackup) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run("CREATE SCHEMA x; CREATE TABLE t (id integer PRIMARY KEY)");
+  world.SchemaBySql("ALTER TABLE public.t ADD COLUMN a text");
+  ASSERT_EQ(world.Cutover().kind, Kind::kDone);
+  const std::string view = "CREATE VIEW x.v AS SELECT * FROM understudy_backup_public.t";
+  world.target().Run(view);
+  world.set_id("second");
+  world.SchemaBySql("ALTER TABLE public.t ADD COLUMN b text");
+  core::PhaseOutcome outcome = world.Prepare();  // the view would be in the new schema
+  EXPECT_EQ(outcome.kind, Kind::kRefused);
+  EXPECT_THAT(outcome.message, HasSubstr("x.v depends on what understudy has put aside"));
+  world.target().Run("DROP VIEW x.v");
+  world.at_point = [&](std::string_view point) {
+    if (point == "prepare.post_data_built") world.target().Run(view);
+  };
+  outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world.set_id("swap");
+  world.SchemaBySql("ALTER TABLE public.t ADD COLUMN a text");
+  outcome = world.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("'second' has replaced the tables since"));
+  world.set_id("second");
+  world.SchemaBySql("ALTER TABLE public.t ADD COLUMN b text");
+  outcome = world.Rollback();
+  EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+}
+
 }  // namespace
 }  // namespace understudy::table_swap
