@@ -572,8 +572,11 @@ void Scratch::Fill(const db::Endpoint& from) {
     ours.push_back(names.shadow);
     ours.push_back(names.backup);
   }
-  // They are dumped, and cannot be made where those are not.
-  if (const auto users = StillDepending(*source, ListMovables(*source, ours)); !users.empty()) {
+  // They are dumped, and cannot be made where those are not. Triggers that capture are left out
+  // below.
+  auto users = StillDepending(*source, ListMovables(*source, ours));
+  std::erase_if(users, [](const std::string& user) { return user.starts_with("trigger "); });
+  if (!users.empty()) {
     throw Error(ErrorKind::kUnsupported,
                 users[0] +
                     " depends on what understudy has put aside, which is no part of the new "
