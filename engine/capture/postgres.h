@@ -184,6 +184,11 @@ struct ReplayResult {
 ReplayResult Replay(db::Session& session, const CapturedTable& table,
                     const ReplayOptions& options = {});
 
+// Rows of the watched table for which `condition` is true, among those whose keys were replayed in
+// the present transaction.
+std::int64_t CountReplayed(db::Session& session, const CapturedTable& table,
+                           const std::string& condition);
+
 // Replay of many tables, made ready before the locks of a cutover are taken: under them few round
 // trips are left, and no statement is planned any more once it has run.
 class ReadyReplay {

@@ -235,6 +235,16 @@ ReplayResult Replay(db::Session& session, const CapturedTable& table,
   return replayer.Run();
 }
 
+std::int64_t CountReplayed(db::Session& session, const CapturedTable& table,
+                           const std::string& condition) {
+  const TableSql sql = TableSql::Read(session, table);
+  return session
+      .Scalar("SELECT count(*) FROM " + sql.from_watched + " WHERE (" + condition +
+              ") AND EXISTS (SELECT FROM " + sql.batch + " AS understudy_keys WHERE " +
+              sql.WatchedIsKey("understudy_keys") + ")")
+      .AsInteger();
+}
+
 std::int64_t Recopy(db::Session& session, const CapturedTable& table) {
   const TableSql sql = TableSql::Read(session, table);
   session.Execute("SET LOCAL row_security = off");

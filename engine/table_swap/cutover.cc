@@ -477,7 +477,10 @@ void TableSwap::DrainLocked(db::Session& session, const Known& known, ReadyDrain
   }
   if (dropped != nullptr) dropped->TakeOutDrained(drained, hits);
   within("keys of the drained rows");
-  if (options.allow_old_snapshots) return;
+  if (!options.allow_old_snapshots) RefuseIdleSnapshots(session);
+}
+
+void RefuseIdleSnapshots(db::Session& session) {
   // What was drained just now is younger than every snapshot. A transaction that is between two
   // statements and holds one would miss those rows; whoever waits for our locks takes a new one,
   // unless it is REPEATABLE READ, which nobody can see from outside. The server shows a transaction

@@ -40,6 +40,28 @@ bool SameFamily(const Column& left, const Column& right) {
   return a == b || (IsWholeNumber(a) && IsWholeNumber(b)) || (IsText(a) && IsText(b));
 }
 
+// What a type rounds to in silence: "numeric(10,2)" → 2; none = nothing is rounded.
+std::optional<int> Digits(const std::string& type) {
+  const std::string plain = WithoutModifier(type);
+  const bool number = plain.starts_with("numeric");
+  const bool moment = plain.starts_with("time") || plain.starts_with("interval");
+  if (!number && !moment) return std::nullopt;
+  const std::size_t open = type.find('(');
+  if (open == std::string::npos) return number ? std::nullopt : std::optional<int>(6);
+  const std::size_t comma = type.find(',', open);
+  if (number && comma == std::string::npos) return 0;
+  return std::stoi(type.substr((number ? comma : open) + 1));
+}
+
+// Whether values of `from` may be rounded in `to`, which PostgreSQL does without a word.
+bool MayRound(const Column& from, const Column& to) {
+  const std::optional<int> kept = Digits(to.base_type);
+  if (!kept || from.base_type == to.base_type) return false;
+  if (WithoutModifier(from.base_type) != WithoutModifier(to.base_type)) return true;
+  const std::optional<int> given = Digits(from.base_type);
+  return !given || *given > *kept;
+}
+
 std::string Named(const Table& table, const std::string& column) {
   return table.name.Display() + "." + DisplayIdentifier(column);
 }
@@ -400,7 +422,8 @@ TableMapping InvertMapping(db::Session& session, const TableMapping& mapping,
     if (carrier == nullptr) {
       none.refused.push_back(Named(old_table, old.name) +
                              " is in no new column as it was: the way back would lose its values");
-    } else if (!SameFamily(old, *carrier) && old.base_type != carrier->base_type) {
+    } else if ((!SameFamily(old, *carrier) && old.base_type != carrier->base_type) ||
+               MayRound(*carrier, old)) {
       none.refused.push_back(Named(old_table, old.name) + " was " + old.type + " and is " +
                              carrier->type + " now: the way back could lose digits");
     } else {

@@ -230,7 +230,8 @@ void TableSwap::OpenOldTables(db::Session& session, const Known& known) const {
 
 // Before the locks until little is left, and under them to the end. A row that the old table does
 // not take holds the rollback back.
-void TableSwap::ReplayReverse(db::Session& session, const Known& known, bool locked) {
+std::vector<capture::CapturedTable> TableSwap::ReplayReverse(db::Session& session,
+                                                             const Known& known, bool locked) {
   std::vector<capture::CapturedTable> drained;
   for (int round = 0; round < (locked ? 1 : kRoundsBeforeLocks); ++round) {
     std::int64_t entries = 0;
@@ -283,6 +284,7 @@ void TableSwap::ReplayReverse(db::Session& session, const Known& known, bool loc
       }
     }
   }
+  return drained;
 }
 
 }  // namespace understudy::table_swap

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "engine/base/error.h"
@@ -24,6 +25,19 @@ constexpr std::chrono::milliseconds kOldSnapshotsMayEnd{1500};
                   ". The new tables stay in service. To go back all the same: understudy migrate "
                   "rollback --lose-writes",
               "would-lose-writes");
+}
+
+// Rows that were written since the cutover; age() counts over the wrap-around.
+constexpr const char* kYounger = "(age(xmin) < age($1::xid) OR xmin = ANY ($2::xid[]))";
+
+db::Params MomentOf(const Json& cutover) {
+  return {db::Value::Text(cutover.at("last_xid").get<std::string>()),
+          db::Value::Text(cutover.at("running").get<std::string>())};
+}
+
+std::string HoldsOnlyNew(const std::string& table, std::int64_t rows) {
+  return table + ": " + std::to_string(rows) +
+         " rows inserted or updated have values in columns that the old table has not";
 }
 
 }  // namespace
@@ -107,8 +121,7 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
                        " transactions have passed, too many to tell which rows are older");
     return findings;
   }
-  const db::Params moment = {db::Value::Text(known.cutover.at("last_xid").get<std::string>()),
-                             db::Value::Text(known.cutover.at("running").get<std::string>())};
+  const db::Params moment = MomentOf(known.cutover);
   for (const catalog::Oid table : NotCarried(session, known)) {
     context_.ThrowIfStopped();
     const auto count = known.cutover.at("rows").at(std::to_string(table)).get<std::int64_t>();
@@ -120,14 +133,12 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
       continue;
     }
     context_.Tell("progress", {{"table", name->Display()}});
-    // age() counts over the wrap-around.
-    const db::Row row = session
-                            .Query(
-                                "SELECT count(*) FILTER (WHERE age(xmin) < age($1::xid) OR xmin = "
-                                "ANY ($2::xid[])), count(*) FROM " +
-                                    OnlyItsRows(*known.manifest, table) + name->Quoted(),
-                                moment)
-                            .rows.at(0);
+    const db::Row row =
+        session
+            .Query("SELECT count(*) FILTER (WHERE " + std::string(kYounger) + "), count(*) FROM " +
+                       OnlyItsRows(*known.manifest, table) + name->Quoted(),
+                   moment)
+            .rows.at(0);
     const std::int64_t younger = row[0].AsInteger();
     const std::int64_t gone = count - (row[1].AsInteger() - younger);
     if (younger == 0 && gone == 0) continue;
@@ -140,6 +151,56 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
       text += (younger > 0 ? ", " : "") + std::to_string(-gone) + " rows more than there were";
     }
     findings.push_back(text);
+  }
+  std::ranges::move(OnlyNewSince(session, known), std::back_inserter(findings));
+  return findings;
+}
+
+// A value that the column's default gives is nobody's, unless each call gives another one.
+std::map<catalog::Oid, std::string> TableSwap::OnlyNew(db::Session& session,
+                                                       const Known& known) const {
+  std::map<catalog::Oid, std::string> conditions;
+  const std::vector<capture::CapturedTable> carried = known.Carried();
+  for (const db::Row& row :
+       session
+           .Query(R"(
+SELECT a.attrelid, a.attname, CASE WHEN NOT EXISTS (
+         SELECT FROM regexp_matches(d.adbin::text, ':(?:op)?funcid (\d+)', 'g') AS f
+           JOIN pg_proc p ON p.oid = f[1]::oid AND p.provolatile = 'v')
+       THEN pg_get_expr(d.adbin, d.adrelid) END
+  FROM pg_attribute a
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+ ORDER BY 1, a.attnum)",
+                  {db::IntegerArray(carried, &capture::CapturedTable::watched)})
+           .rows) {
+    const auto table = static_cast<catalog::Oid>(row[0].AsInteger());
+    const std::string column = db::QuoteIdentifier(row[1].text);
+    const auto& captured = *std::ranges::find(carried, table, &capture::CapturedTable::watched);
+    if (std::ranges::find(captured.mapping.columns, column, &capture::ColumnSource::expression) !=
+        captured.mapping.columns.end()) {
+      continue;
+    }
+    std::string& condition = conditions[table];
+    condition += (condition.empty() ? "" : " OR ") + column + "::text IS " +
+                 (row[2].is_null() ? "NOT NULL" : "DISTINCT FROM (" + row[2].text + ")::text");
+  }
+  return conditions;
+}
+
+std::vector<std::string> TableSwap::OnlyNewSince(db::Session& session, const Known& known) const {
+  std::vector<std::string> findings;
+  for (const auto& [table, condition] : OnlyNew(session, known)) {
+    context_.ThrowIfStopped();
+    const auto name = catalog::NameOf(session, table);
+    if (!name) continue;
+    const std::int64_t rows =
+        session
+            .Scalar("SELECT count(*) FROM " + OnlyItsRows(*known.manifest, table) + name->Quoted() +
+                        " WHERE " + kYounger + " AND (" + condition + ")",
+                    MomentOf(known.cutover))
+            .AsInteger();
+    if (rows > 0) findings.push_back(HoldsOnlyNew(name->Display(), rows));
   }
   return findings;
 }
@@ -198,10 +259,20 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
     journal.Remove(kCaptureEntry);
     transaction.Commit();
   }
+  std::map<catalog::Oid, std::string> only_new;
+  // Also where a rollback that was given up may have done it, and the capture is gone since.
+  const bool opens =
+      !known.reverse.empty() || !known.cutover.value("old_keys", Json::array()).empty();
+  if (opens) OpenOldTables(session, known);
   if (!known.reverse.empty()) {
-    OpenOldTables(session, known);
     CopyBackChanged(session, known);
     ReplayReverse(session, known, /*locked=*/false);
+    if (!options.lose_writes) {  // what comes from here on is looked at as it is replayed
+      only_new = OnlyNew(session, known);
+      if (const auto findings = OnlyNewSince(session, known); !findings.empty()) {
+        RefuseToLose(findings);
+      }
+    }
     // What was brought back is younger than the snapshots of long readers (hard-case 134).
     known.written = Read(journal).written;
     try {
@@ -224,7 +295,7 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
   request.back = true;
   request.keys = DependentsFrom(known.cutover.at("dropped_keys"));
   for (const Dependent& key : DependentsFrom(known.cutover.value("inner_keys", Json::array()))) {
-    if (!known.reverse.empty()) request.keys.push_back(key);
+    if (opens) request.keys.push_back(key);
   }
   for (const Json& state : known.cutover.value("old_triggers", Json::array())) {
     request.triggers.push_back({{state.at(0).get<std::string>(), state.at(1).get<std::string>()},
@@ -284,7 +355,15 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
       within("writes since the cutover");
     }
     if (!known.reverse.empty()) {
-      ReplayReverse(session, known, /*locked=*/true);
+      const auto drained = ReplayReverse(session, known, /*locked=*/true);
+      if (!drained.empty() && !options.lose_writes) RefuseIdleSnapshots(session);
+      for (const capture::CapturedTable& table : drained) {
+        const auto condition = only_new.find(table.watched);
+        if (condition == only_new.end()) continue;
+        const std::int64_t rows = capture::CountReplayed(session, table, condition->second);
+        const auto name = catalog::NameOf(session, table.watched);
+        if (rows > 0) RefuseToLose({HoldsOnlyNew(name ? name->Display() : "a table", rows)});
+      }
       within("writes carried back");
     }
     for (const SchemaNames& names : manifest.schemas) {

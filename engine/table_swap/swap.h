@@ -228,11 +228,17 @@ class TableSwap final : public core::Migration {
   void LeaveOutLost(db::Session& session, Known& known) const;
   void CopyBackChanged(db::Session& session, Known& known) const;
   void OpenOldTables(db::Session& session, const Known& known) const;
-  void ReplayReverse(db::Session& session, const Known& known, bool locked);
+  // Gives the tables that were replayed.
+  std::vector<capture::CapturedTable> ReplayReverse(db::Session& session, const Known& known,
+                                                    bool locked);
 
   // rollback.cc: a line per table that was written to since the cutover
   void FinishRollback(db::Session& session, const Known& known);
   std::vector<std::string> WritesSince(db::Session& session, const Known& known) const;
+  // The same of values in columns that the old tables have not, which no replay carries. By table,
+  // as SQL over a row of it: it holds such a value.
+  std::map<catalog::Oid, std::string> OnlyNew(db::Session& session, const Known& known) const;
+  std::vector<std::string> OnlyNewSince(db::Session& session, const Known& known) const;
   void WatchWrites(db::Session& session, Known& known);
   void StopWatching(const Known& known);
   std::vector<catalog::Oid> NotCarried(db::Session& session, const Known& known) const;
@@ -306,6 +312,10 @@ struct StallLimits {
   std::chrono::milliseconds whole;
   static StallLimits Of(db::Session& session, std::optional<std::int64_t> lock_timeout_ms);
 };
+
+// What was replayed under the locks is younger than every snapshot: Error(kConflict,
+// "old-snapshots") names a session between two statements that holds one and would miss it.
+void RefuseIdleSnapshots(db::Session& session);
 
 std::vector<catalog::Oid> Watched(const std::vector<capture::CapturedTable>& tables);
 // Those of `tables` whose log holds anything, or has since it was last vacuumed: of a thousand
