@@ -1,3 +1,5 @@
+#include <thread>
+
 #include "tests/engine/table_swap/swap_fixture.h"
 
 // What a way back may not lose without a word.
@@ -55,6 +57,40 @@ TEST(TableSwapLost, CountsValuesOfColumnsThatTheOldTableHasNot) {
   world.target().Run("UPDATE person SET phone = NULL WHERE id = 3");
   outcome = world.Rollback();
   EXPECT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  EXPECT_EQ(world.Scalar("SELECT name FROM public.person WHERE id = 1"), "q");
+}
+
+// The same of what is written when all was looked at, and is replayed under the locks.
+TEST(TableSwapLost, CountsSuchValuesAlsoUnderTheLocks) {
+  NEED_POSTGRES();
+  SwapWorld world(false);
+  world.target().Run(
+      "CREATE TABLE person (id integer PRIMARY KEY, name text);"
+      "INSERT INTO person SELECT i, 'p' FROM generate_series(1, 5) i");
+  world.document()["reverse"] = true;
+  world.SchemaBySql("ALTER TABLE person ADD phone text");
+  core::PhaseOutcome outcome = world.Cutover();
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
+  world.target().Run("UPDATE person SET name = 'q' WHERE id = 1");
+  const auto writer = world.target().Connect();
+  std::jthread committing;
+  world.at_point = [&](std::string_view at) {
+    if (at != "replay.after_commit" || committing.joinable()) return;
+    writer->Begin(db::Isolation::kReadCommitted);
+    writer->Execute("UPDATE public.person SET phone = '3' WHERE id = 3");
+    committing = std::jthread([&] {  // the rollback waits for its locks meanwhile
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      writer->Commit();
+    });
+  };
+  outcome = world.Rollback();
+  ASSERT_TRUE(committing.joinable());
+  committing.join();
+  world.at_point = {};
+  EXPECT_EQ(outcome.kind, Kind::kRefused) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("public.person: 1 rows"));
+  outcome = world.Rollback(/*lose_writes=*/true);
+  ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   EXPECT_EQ(world.Scalar("SELECT name FROM public.person WHERE id = 1"), "q");
 }
 
