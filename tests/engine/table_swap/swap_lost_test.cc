@@ -203,7 +203,7 @@ TEST(TableSwapLost, GoesBackStepByStepWhereTheEarlierBackupWasKept) {
   for (const bool lose : {false, true}) {
     outcome = world.Rollback(lose);
     EXPECT_NE(outcome.kind, Kind::kDone) << lose;
-    EXPECT_THAT(outcome.message, HasSubstr("the migration 'second' was cut over since"));
+    EXPECT_THAT(outcome.message, HasSubstr("the migration 'second' has replaced the tables since"));
     EXPECT_EQ(world.Scalar("SELECT count(*) FROM public.person"), "6");
   }
   world.document() = second;
