@@ -1,1 +1,1 @@
-ALTER TABLE visit ADD COLUMN note text;
+ALTER TABLE visit ADD COLUMN note text GENERATED ALWAYS AS ('seen') STORED;
