@@ -732,6 +732,7 @@ holders AS (
                 locks.first) AS holder, a.xact_start AS since, a.pid
   FROM locks JOIN pg_stat_activity a ON a.pid = locks.pid
   WHERE a.application_name NOT LIKE 'understudy-engine%'
+    AND (a.xact_start IS NOT NULL OR a.state IS NULL)  -- not shown to us; else it has ended since
   UNION ALL
   SELECT format('the prepared transaction %L (%s, for %s) on %s', p.gid, p.owner,
                 date_trunc('second', clock_timestamp() - p.prepared), locks.first), p.prepared, 0
