@@ -33,7 +33,10 @@ void MigrateThereAndBack(const Workspace& w, const db::Endpoint& endpoint,
   // A migration file that changed since it was begun is refused, and nothing is done.
   Json other = ParseJsonFile(file);
   const std::string original = ReadFile(file);
-  other["limits"] = {{"lock_timeout_ms", 123}};
+  other["limits"] = {{"lock_timeout_ms", 123}};  // only how it is done
+  w.WriteJson("m.json", other);
+  migrate("run");
+  other["transaction"] = "none";
   w.WriteJson("m.json", other);
   const Outcome changed = w.Run({"migrate", "run", file});
   EXPECT_EQ(changed.exit_status, 1) << Said(changed);
