@@ -639,7 +639,8 @@ TEST(Plan, TellsOfLargeObjects) {
                               "some of them: they are not copied"),
                     Not(HasSubstr("photo"))));
   world.target().Run("INSERT INTO photo VALUES (1, lo_from_bytea(0, 'taken'))");
-  EXPECT_THAT(Warnings(world.Plan()), HasSubstr("public.photo.body, public.scan.body may hold large objects"));
+  EXPECT_THAT(Warnings(world.Plan()),
+              HasSubstr("public.photo.body, public.scan.body may hold large objects"));
   const std::string about =
       "SELECT convert_from(lo_get(p.body), 'UTF8') || lomowner::regrole FROM public.photo p JOIN "
       "pg_largeobject_metadata m ON m.oid = p.body";

@@ -357,8 +357,7 @@ TEST_F(TableSwap, GivesItsLocksBackWhenAClientHoldsATable) {
   });
   int attempts = 0;
   world_.at_log = [&](const std::string& text) {
-    if (text.find(" is tried again: ") != std::string::npos && ++attempts == 2)
-      holder->Rollback();
+    if (text.find(" is tried again: ") != std::string::npos && ++attempts == 2) holder->Rollback();
   };
   const core::PhaseOutcome outcome = world_.Cutover();
   done = true;
