@@ -638,16 +638,6 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
                   ReverseJson(reverse.tables, catalog::ReadFingerprint(*session, watched)));
       within("reverse capture");
     }
-    const auto states = [](const std::vector<TriggerState>& triggers) {
-      Json all = Json::array();
-      for (const TriggerState& state : triggers) {
-        all.push_back({state.table.schema, state.table.name, state.name, state.rule,
-                       std::string(1, state.enabled)});
-      }
-      return all;
-    };
-    const Json old_triggers = states(reverse.triggers);
-    const Json new_triggers = states(exchange.triggers());
     const Moment moment = MomentOfCutover(*session, known.manifest->schemas[0].backup);
     Json counts = Json::object();
     for (const auto& [table, count] : rows) counts[std::to_string(table)] = count;
@@ -655,8 +645,8 @@ void TableSwap::Cutover(const core::CutoverOptions& options) {
                                 {"last_xid", moment.last_xid},
                                 {"running", moment.running},
                                 {"rows", counts},
-                                {"old_triggers", old_triggers},
-                                {"new_triggers", new_triggers},
+                                {"old_triggers", TriggersJson(reverse.triggers)},
+                                {"new_triggers", TriggersJson(exchange.triggers())},
                                 {"old_keys", reverse.keys},
                                 {"inner_keys", DependentsJson(reverse.inner_keys)},
                                 {"dropped_keys", DependentsJson(exchange.dropped_keys())},

@@ -33,10 +33,19 @@ class Statements {
 
 void Owners(db::Session& session, const db::Params& relations, const db::Params& routines,
             const db::Params& types, Statements& statements) {
-  // Sequences that belong to a column follow their table.
   std::set<std::pair<std::string, std::string>> owners;
-  for (const db::Row& row : session
-                                .Query(R"(
+  // `query`: rows (object, owner, schema) of `pairs`.
+  const auto give = [&](const char* kind, const char* query, const db::Params& pairs) {
+    for (const db::Row& row : session.Query(query, pairs).rows) {
+      // An owner must be allowed to have it where it is, and foreign keys are checked as its owner.
+      if (owners.emplace(row[2].text, row[1].text).second) {
+        statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
+      }
+      statements.Add("ALTER " + std::string(kind) + " " + row[0].text + " OWNER TO " + row[1].text);
+    }
+  };
+  // Sequences that belong to a column follow their table.
+  give("TABLE", R"(
 SELECT i.oid::regclass::text, quote_ident(pg_get_userbyid(o.relowner)),
        i.relnamespace::regnamespace::text
 FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
@@ -46,46 +55,24 @@ WHERE o.relowner <> i.relowner
     SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.oid
       AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
 ORDER BY p.i)",
-                                       relations)
-                                .rows) {
-    // An owner must be allowed to have it where it is, and foreign keys are checked as its owner.
-    if (owners.emplace(row[2].text, row[1].text).second) {
-      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
-    }
-    statements.Add("ALTER TABLE " + row[0].text + " OWNER TO " + row[1].text);
-  }
-  for (const db::Row& row : session
-                                .Query(R"(
+       relations);
+  give("ROUTINE", R"(
 SELECT i.oid::regprocedure::text, quote_ident(pg_get_userbyid(o.proowner)),
        i.pronamespace::regnamespace::text
 FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
 JOIN pg_proc o ON o.oid = p.o JOIN pg_proc i ON i.oid = p.i
 WHERE o.proowner <> i.proowner ORDER BY p.i)",
-                                       routines)
-                                .rows) {
-    if (owners.emplace(row[2].text, row[1].text).second) {
-      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
-    }
-    statements.Add("ALTER ROUTINE " + row[0].text + " OWNER TO " + row[1].text);
-  }
+       routines);
   // A multirange follows its range.
-  for (const db::Row& row : session
-                                .Query(R"(
+  give("TYPE", R"(
 SELECT i.oid::regtype::text, quote_ident(pg_get_userbyid(o.typowner)),
        i.typnamespace::regnamespace::text
 FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
 JOIN pg_type o ON o.oid = p.o JOIN pg_type i ON i.oid = p.i
 WHERE o.typowner <> i.typowner AND i.typtype <> 'm' ORDER BY p.i)",
-                                       types)
-                                .rows) {
-    if (owners.emplace(row[2].text, row[1].text).second) {
-      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
-    }
-    statements.Add("ALTER TYPE " + row[0].text + " OWNER TO " + row[1].text);
-  }
+       types);
   // Extended statistics have an owner of their own.
-  for (const db::Row& row : session
-                                .Query(R"(
+  give("STATISTICS", R"(
 SELECT format('%I.%I', n.nspname, x.stxname), quote_ident(pg_get_userbyid(was.stxowner)),
        quote_ident(n.nspname)
 FROM unnest($1::oid[], $2::oid[]) AS p(o, i)
@@ -93,13 +80,7 @@ JOIN pg_statistic_ext was ON was.stxrelid = p.o
 JOIN pg_statistic_ext x ON x.stxrelid = p.i AND x.stxname = was.stxname
 JOIN pg_namespace n ON n.oid = x.stxnamespace
 WHERE was.stxowner <> x.stxowner ORDER BY p.i, x.stxname)",
-                                       relations)
-                                .rows) {
-    if (owners.emplace(row[2].text, row[1].text).second) {
-      statements.Add("GRANT USAGE, CREATE ON SCHEMA " + row[2].text + " TO " + row[1].text);
-    }
-    statements.Add("ALTER STATISTICS " + row[0].text + " OWNER TO " + row[1].text);
-  }
+       relations);
   statements.Flush();
 }
 

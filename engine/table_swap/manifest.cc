@@ -86,15 +86,29 @@ void Manifest::Save(core::Journal& journal) const {
                         {"comment", key.comment},
                         {"parts", KeyPartsJson(key.parts)}});
   }
-  Json& trigger_list = json["triggers"] = Json::array();
-  for (const TriggerState& trigger : triggers) {
-    trigger_list.push_back({{"table", NameJson(trigger.table)},
-                            {"name", trigger.name},
-                            {"rule", trigger.rule},
-                            {"enabled", std::string(1, trigger.enabled)}});
-  }
+  json["triggers"] = TriggersJson(triggers);
   json["access"] = access;
   journal.Put(kEntry, json);
+}
+
+Json TriggersJson(const std::vector<TriggerState>& triggers) {
+  Json json = Json::array();
+  for (const TriggerState& trigger : triggers) {
+    json.push_back({{"table", NameJson(trigger.table)},
+                    {"name", trigger.name},
+                    {"rule", trigger.rule},
+                    {"enabled", std::string(1, trigger.enabled)}});
+  }
+  return json;
+}
+
+std::vector<TriggerState> TriggersFrom(const Json& json) {
+  std::vector<TriggerState> triggers;
+  for (const Json& item : json) {
+    triggers.push_back({NameFrom(item.at("table")), item.at("name").get<std::string>(),
+                        item.at("rule").get<bool>(), item.at("enabled").get<std::string>().at(0)});
+  }
+  return triggers;
 }
 
 void RememberWrite(db::Session& session, core::Journal& journal) {
@@ -146,11 +160,7 @@ std::optional<Manifest> Manifest::Load(core::Journal& journal) {
     key.parts = KeyPartsFrom(item.value("parts", Json::array()));
   }
   manifest.access = json.value("access", std::vector<std::string>{});
-  for (const Json& item : json.at("triggers")) {
-    manifest.triggers.push_back({NameFrom(item.at("table")), item.at("name").get<std::string>(),
-                                 item.at("rule").get<bool>(),
-                                 item.at("enabled").get<std::string>().at(0)});
-  }
+  manifest.triggers = TriggersFrom(json.at("triggers"));
   return manifest;
 }
 

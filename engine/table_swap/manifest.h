@@ -56,6 +56,9 @@ struct TriggerState {
   char enabled = 'O';  // tgenabled/ev_enabled: O origin, D disabled, R replica, A always
 };
 
+Json TriggersJson(const std::vector<TriggerState>& triggers);
+std::vector<TriggerState> TriggersFrom(const Json& json);
+
 // What a migration made and what it will exchange, kept in the journal: every object by its OID.
 // Acting on anything that is not in here is a bug.
 struct Manifest {

@@ -213,11 +213,9 @@ void TableSwap::CopyBackChanged(db::Session& session, Known& known) const {
 void TableSwap::OpenOldTables(db::Session& session, const Known& known) const {
   db::Transaction transaction(session);
   core::Journal(session, spec_.id).CheckEpoch(context_.epoch());
-  for (const Json& state : known.cutover.value("old_triggers", Json::array())) {
-    const db::TableName table{state.at(0).get<std::string>(), state.at(1).get<std::string>()};
-    session.Execute("ALTER TABLE " + known.manifest->Backup(table).Quoted() + " DISABLE " +
-                    (state.at(3).get<bool>() ? "RULE " : "TRIGGER ") +
-                    db::QuoteIdentifier(state.at(2).get<std::string>()));
+  for (const TriggerState& one : TriggersFrom(known.cutover.at("old_triggers"))) {
+    session.Execute("ALTER TABLE " + known.manifest->Backup(one.table).Quoted() + " DISABLE " +
+                    (one.rule ? "RULE " : "TRIGGER ") + db::QuoteIdentifier(one.name));
   }
   for (const Json& key : known.cutover.value("old_keys", Json::array())) {
     const auto table = catalog::NameOf(session, key.at("from").get<catalog::Oid>());

@@ -152,7 +152,8 @@ std::vector<std::string> TableSwap::WritesSince(db::Session& session, const Know
     }
     findings.push_back(text);
   }
-  std::ranges::move(OnlyNewSince(session, known), std::back_inserter(findings));
+  std::ranges::move(OnlyNewSince(session, known, OnlyNew(session, known)),
+                    std::back_inserter(findings));
   return findings;
 }
 
@@ -188,9 +189,11 @@ SELECT a.attrelid, a.attname, CASE WHEN NOT EXISTS (
   return conditions;
 }
 
-std::vector<std::string> TableSwap::OnlyNewSince(db::Session& session, const Known& known) const {
+std::vector<std::string> TableSwap::OnlyNewSince(
+    db::Session& session, const Known& known,
+    const std::map<catalog::Oid, std::string>& only_new) const {
   std::vector<std::string> findings;
-  for (const auto& [table, condition] : OnlyNew(session, known)) {
+  for (const auto& [table, condition] : only_new) {
     context_.ThrowIfStopped();
     const auto name = catalog::NameOf(session, table);
     if (!name) continue;
@@ -269,7 +272,7 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
     ReplayReverse(session, known, /*locked=*/false);
     if (!options.lose_writes) {  // what comes from here on is looked at as it is replayed
       only_new = OnlyNew(session, known);
-      if (const auto findings = OnlyNewSince(session, known); !findings.empty()) {
+      if (const auto findings = OnlyNewSince(session, known, only_new); !findings.empty()) {
         RefuseToLose(findings);
       }
     }
@@ -297,12 +300,7 @@ void TableSwap::GoBack(db::Session& session, Known& known, const core::RollbackO
   for (const Dependent& key : DependentsFrom(known.cutover.value("inner_keys", Json::array()))) {
     if (opens) request.keys.push_back(key);
   }
-  for (const Json& state : known.cutover.value("old_triggers", Json::array())) {
-    request.triggers.push_back({{state.at(0).get<std::string>(), state.at(1).get<std::string>()},
-                                state.at(2).get<std::string>(),
-                                state.at(3).get<bool>(),
-                                state.at(4).get<std::string>().at(0)});
-  }
+  request.triggers = TriggersFrom(known.cutover.at("old_triggers"));
   std::vector<std::string> users;
   std::vector<std::string> backups;
   for (const SchemaNames& names : manifest.schemas) {

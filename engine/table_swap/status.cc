@@ -208,15 +208,7 @@ core::VerifyResult TableSwap::Verify() {
         "WHERE t.tgrelid = ANY ($1::oid[]) AND n.nspname = 'understudy'",
         " is understudy's and should be gone");
   }
-  std::vector<TriggerState> triggers;  // as the cutover has set them
-  for (const Json& state : known.cutover.value("new_triggers", Json::array())) {
-    triggers.push_back({{state.at(0).get<std::string>(), state.at(1).get<std::string>()},
-                        state.at(2).get<std::string>(),
-                        state.at(3).get<bool>(),
-                        state.at(4).get<std::string>().at(0)});
-  }
-  if (!known.cutover.contains("new_triggers")) triggers = manifest.triggers;  // an older journal
-  for (const TriggerState& state : triggers) {
+  for (const TriggerState& state : TriggersFrom(known.cutover.at("new_triggers"))) {
     if (state.rule) continue;
     const auto enabled = session->MaybeScalar(
         "SELECT tgenabled FROM pg_trigger WHERE tgrelid = to_regclass($1) AND tgname = $2",

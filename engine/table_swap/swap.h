@@ -238,7 +238,8 @@ class TableSwap final : public core::Migration {
   // The same of values in columns that the old tables have not, which no replay carries. By table,
   // as SQL over a row of it: it holds such a value.
   std::map<catalog::Oid, std::string> OnlyNew(db::Session& session, const Known& known) const;
-  std::vector<std::string> OnlyNewSince(db::Session& session, const Known& known) const;
+  std::vector<std::string> OnlyNewSince(db::Session& session, const Known& known,
+                                        const std::map<catalog::Oid, std::string>& only_new) const;
   void WatchWrites(db::Session& session, Known& known);
   void StopWatching(const Known& known);
   std::vector<catalog::Oid> NotCarried(db::Session& session, const Known& known) const;
