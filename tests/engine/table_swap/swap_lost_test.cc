@@ -8,6 +8,15 @@ namespace {
 using ::testing::HasSubstr;
 using Kind = core::PhaseOutcome::Kind;
 
+// Five people, and new tables from which what is written is carried back.
+void FivePeople(SwapWorld& world, const std::string& new_schema) {
+  world.target().Run(
+      "CREATE TABLE person (id integer PRIMARY KEY, name text);"
+      "INSERT INTO person SELECT i, 'p' FROM generate_series(1, 5) i");
+  world.document()["reverse"] = true;
+  world.SchemaBySql(new_schema);
+}
+
 // hard-case 58: the old columns would round what the new ones hold.
 TEST(TableSwapLost, CountsWritesThatTheWayBackWouldRound) {
   NEED_POSTGRES();
@@ -30,11 +39,7 @@ TEST(TableSwapLost, CountsWritesThatTheWayBackWouldRound) {
 TEST(TableSwapLost, CountsValuesOfColumnsThatTheOldTableHasNot) {
   NEED_POSTGRES();
   SwapWorld world(false);
-  world.target().Run(
-      "CREATE TABLE person (id integer PRIMARY KEY, name text);"
-      "INSERT INTO person SELECT i, 'p' FROM generate_series(1, 5) i");
-  world.document()["reverse"] = true;
-  world.SchemaBySql("ALTER TABLE person ADD phone text, ADD vip boolean NOT NULL DEFAULT false");
+  FivePeople(world, "ALTER TABLE person ADD phone text, ADD vip boolean NOT NULL DEFAULT false");
   core::PhaseOutcome outcome = world.Cutover();
   ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   world.target().Run("UPDATE person SET name = 'q' WHERE id = 1");
@@ -64,11 +69,7 @@ TEST(TableSwapLost, CountsValuesOfColumnsThatTheOldTableHasNot) {
 TEST(TableSwapLost, CountsSuchValuesAlsoUnderTheLocks) {
   NEED_POSTGRES();
   SwapWorld world(false);
-  world.target().Run(
-      "CREATE TABLE person (id integer PRIMARY KEY, name text);"
-      "INSERT INTO person SELECT i, 'p' FROM generate_series(1, 5) i");
-  world.document()["reverse"] = true;
-  world.SchemaBySql("ALTER TABLE person ADD phone text");
+  FivePeople(world, "ALTER TABLE person ADD phone text");
   core::PhaseOutcome outcome = world.Cutover();
   ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   world.target().Run("UPDATE person SET name = 'q' WHERE id = 1");
@@ -98,12 +99,8 @@ TEST(TableSwapLost, CountsSuchValuesAlsoUnderTheLocks) {
 TEST(TableSwapLost, HoldsBackForASnapshotFromBeforeTheLastRowsWereCarriedBack) {
   NEED_POSTGRES();
   SwapWorld world(false);
-  world.target().Run(
-      "CREATE TABLE person (id integer PRIMARY KEY, name text);"
-      "INSERT INTO person SELECT i, 'p' FROM generate_series(1, 5) i");
-  world.document()["reverse"] = true;
+  FivePeople(world, "ALTER TABLE person ADD phone text");
   world.document()["limits"] = {{"cutover_budget_ms", 3000}};
-  world.SchemaBySql("ALTER TABLE person ADD phone text");
   core::PhaseOutcome outcome = world.Cutover();
   ASSERT_EQ(outcome.kind, Kind::kDone) << outcome.message;
   world.target().Run("INSERT INTO person VALUES (6, 'early')");
